@@ -1,0 +1,68 @@
+# Every target does all of its own set-up: the first one makes .venv from requirements.lock.
+# `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+# With this set, our own modules would be compiled anew by each of the many processes of a grid.
+unexport PYTHONDONTWRITEBYTECODE
+
+$(READY): requirements.lock pyproject.toml scripts/setup
+	@scripts/setup
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(READY) ## a hub and three agents on this machine, two real jobs, two kill -9
+	@$(BIN)/crowdgrid demo
+
+.PHONY: test
+test: $(READY) ## the whole test suite, PostgreSQL included, with coverage
+	@scripts/test
+
+.PHONY: lint
+lint: $(READY) ## style, imports and the arrows between packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+.PHONY: format
+format: $(READY) ## let ruff repair what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: type
+type: $(READY) ## strict types
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(READY) ## measure; writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+.PHONY: docs
+docs: $(READY) ## build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.PHONY: lock
+lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url \
+		--python-version 3.11 --universal --upgrade --quiet --output-file requirements.lock
+
+.PHONY: kernels
+kernels: ## rebuild the example programs (needs clang-14, lld-14, wasi-libc)
+	@scripts/kernels build
+
+.PHONY: kernels-check
+kernels-check: ## rebuild them aside and compare with the committed bytes
+	@scripts/kernels check
+
+.PHONY: clean
+clean: ## remove .venv and everything built
+	@rm -rf .venv site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""One secure grid from the machines people already own.
+
+    import crowdgrid as cg
+
+    with cg.local() as grid:                      # or cg.connect("http://hub:7070")
+        job = grid.run(cg.kernels.path("primes"), split=cg.Range(0, 10**9), reduce="sum")
+        print(job.result(timeout=60))
+
+Names are loaded when they are used, so that `import crowdgrid` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crowdgrid import errors as errors
+    from crowdgrid import kernels as kernels
+    from crowdgrid.client.grid import Grid as Grid
+    from crowdgrid.client.grid import connect as connect
+    from crowdgrid.client.job import Job as Job
+    from crowdgrid.client.local import local as local
+    from crowdgrid.client.rows import Row as Row
+    from crowdgrid.client.splits import Items as Items
+    from crowdgrid.client.splits import Lines as Lines
+    from crowdgrid.client.splits import ParameterGrid as ParameterGrid
+    from crowdgrid.client.splits import Range as Range
+    from crowdgrid.errors import CrowdgridError as CrowdgridError
+    from crowdgrid.errors import JobFailed as JobFailed
+    from crowdgrid.errors import TimedOut as TimedOut
+
+    __version__: str
+
+_HOMES = {
+    "CrowdgridError": "errors",
+    "Grid": "client.grid",
+    "Items": "client.splits",
+    "Job": "client.job",
+    "JobFailed": "errors",
+    "Lines": "client.splits",
+    "ParameterGrid": "client.splits",
+    "Range": "client.splits",
+    "Row": "client.rows",
+    "TimedOut": "errors",
+    "connect": "client.grid",
+    "local": "client.local",
+}
+_MODULES = ("errors", "kernels")
+
+__all__ = [  # noqa: PLE0604 — the table above is the list
+    "__version__",
+    *sorted(_HOMES),
+    *_MODULES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("crowdgrid")
+    if name in _MODULES:
+        return import_module(f"crowdgrid.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"crowdgrid has no {name!r}")
+    value = getattr(import_module(f"crowdgrid.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,1 @@
+"""The native node: takes leases from a hub, runs them in sandboxes, delivers signed results."""

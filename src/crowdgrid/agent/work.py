@@ -1,0 +1,199 @@
+"""What the agent holds: leases in queues, one queue for each job, and what their runs come to.
+
+Leases of one job share program, arguments and limits, and usually take about as long as one another.
+So they share a `JobQueue`, which also remembers how long a run takes: several short tasks then go to a
+worker in one call.
+
+Outcomes: a task with one run reports that run; a task with several (items, grid) reports packed answers
+and counts the failed ones. What the machine did wrong in any run is a node error of the whole task.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.core.model import Outcome
+from crowdgrid.errors import BadInput
+from crowdgrid.protocol import packing, signing
+from crowdgrid.protocol.messages import Lease, LeaseSpec, ResultEntry
+from crowdgrid.runtimes import Finished, Limits, Run
+from crowdgrid.runtimes import Outcome as Ran
+
+_PACKED: Final = frozenset({"items", "grid"})  # splits whose units are runs of their own
+_SLOWER, _FASTER = 0.3, 0.6  # weights of a new measurement: a first one includes loading the program
+_ERROR_CHARS: Final = 2_000
+
+
+class JobQueue:
+    """Leases of one job that wait here, oldest first, and what is known about running them."""
+
+    __slots__ = ("limits", "packed", "path", "program", "run_seconds", "spec", "waiting")
+
+    def __init__(self, spec: LeaseSpec) -> None:
+        self.spec = spec
+        self.program = bytes.fromhex(spec.program)
+        self.limits = Limits(spec.timeout_ms, spec.memory_bytes, spec.output_bytes)
+        self.packed = spec.split in _PACKED
+        self.waiting: deque[Held] = deque()
+        self.path = ""  # where the program is, once it is here
+        self.run_seconds = 0.0  # moving average of one run, 0 unknown
+
+    def observe(self, seconds: float, runs: int) -> None:
+        """`runs` runs took `seconds` together."""
+        one = max(seconds / runs, 1e-6)
+        if not self.run_seconds:
+            self.run_seconds = one
+        else:
+            self.run_seconds += (one - self.run_seconds) * (_FASTER if one < self.run_seconds else _SLOWER)
+
+    def runs_within(self, seconds: float) -> int:
+        """How many runs are expected to take `seconds`, at least 1; 1 while nothing is known."""
+        return max(1, int(seconds / self.run_seconds)) if self.run_seconds else 1
+
+
+class Held:
+    """One assignment this node holds and has not answered yet.
+
+    Raises:
+        BadInput: the input names a blob that can be none.
+
+    Attributes:
+        input: digest of its input, 32 bytes.
+        expires: monotonic time at which its deadline passes.
+        runs: what is to run, once prepared. finished: what came of the first of them.
+        tries: how often it was started. dropped: nobody wants its answer any more.
+        broken: a run was lost to a fault of this machine.
+    """
+
+    __slots__ = (
+        "arrival",
+        "broken",
+        "dropped",
+        "expires",
+        "finished",
+        "input",
+        "lease",
+        "queue",
+        "running",
+        "runs",
+        "tries",
+    )
+
+    def __init__(self, queue: JobQueue, lease: Lease, expires: float, arrival: int) -> None:
+        self.queue = queue
+        self.lease = lease
+        self.input = packing.input_digest(lease.input)
+        self.expires = expires
+        self.arrival = arrival
+        self.runs: list[Run] = []
+        self.finished: list[Finished] = []
+        self.tries = 0
+        self.running = False
+        self.dropped = False
+        self.broken = False
+
+    @property
+    def id(self) -> bytes:
+        """The assignment's public id."""
+        return self.lease.assignment
+
+    @property
+    def run_count(self) -> int:
+        """How often the program runs for it, as far as is known before its input is here."""
+        return len(self.runs) or (self.lease.stop - self.lease.start if self.queue.packed else 1)
+
+    def prepare(self, fetched: Mapping[str, bytes]) -> None:
+        """Make `runs` from the input. Raises BadInput when the input is not what it says it is."""
+        spec = self.queue.spec
+        given = packing.runs_of(self.lease.input, fetched)
+        if not given:
+            raise BadInput("The task has no runs.")
+        self.runs = [Run(spec.args + tail, stdin, self.queue.limits) for tail, stdin in given]
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """An answer ready to be signed: the entry of the report, its leaf's hash, and the bytes of its blob if
+    it is too large for a message."""
+
+    entry: ResultEntry
+    leaf: bytes
+    blob: bytes = b""
+
+
+def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) -> Answered:
+    """What `finished`, one for each run, comes to as the answer of `lease`.
+
+    `lease` is the held one, or the one its first part was leased as anew after `Remainder`.
+    """
+    queue = held.queue
+    errors, exit_code = 0, 0
+    bad = next((one for one in finished if one.outcome is Ran.NODE_ERROR), None)
+    if bad is not None:
+        outcome, payload, error = Outcome.NODE_ERROR, b"", bad.error
+    elif queue.packed:
+        answers = _answers(finished)
+        outcome, payload, error = Outcome.OK, packing.pack_answers(answers), ""
+        errors = sum(not one.ok for one in answers)
+    elif finished[0].outcome is Ran.OK:
+        outcome, payload, error = Outcome.OK, finished[0].stdout, ""
+    else:
+        outcome, payload, error = Outcome.PROGRAM_ERROR, b"", finished[0].error
+        exit_code, errors = finished[0].exit_code, 1
+    error = error[:_ERROR_CHARS]
+    digest = packing.answer_digest(ok=outcome is Outcome.OK, payload=payload, exit_code=exit_code, error=error)
+    inline = len(payload) <= limits.INLINE_BYTES
+    cpu_ms, wall_ms, memory = _usage(finished)
+    entry = ResultEntry(
+        lease.assignment,
+        outcome,
+        digest,
+        payload if inline else b"",
+        "" if inline else digest.hex(),
+        len(payload),
+        error,
+        errors,
+        cpu_ms,
+        wall_ms,
+        memory,
+    )
+    leaf = signing.leaf_bytes(
+        grid,
+        lease.assignment,
+        queue.program,
+        held.input if lease is held.lease else packing.input_digest(lease.input),
+        outcome,
+        digest,
+        (cpu_ms, wall_ms, memory, len(payload)),
+    )
+    return Answered(entry, signing.leaf_hash(leaf), b"" if inline else payload)
+
+
+def _usage(finished: Sequence[Finished]) -> tuple[int, int, int]:
+    if len(finished) == 1:
+        one = finished[0]
+        return one.cpu_ms, one.wall_ms, one.memory_bytes
+    return (
+        sum(one.cpu_ms for one in finished),
+        sum(one.wall_ms for one in finished),
+        max((one.memory_bytes for one in finished), default=0),
+    )
+
+
+def _answers(finished: Sequence[Finished]) -> list[packing.Answer]:
+    """One answer a run. Together they are bounded: those beyond the bound fail, the same on every node."""
+    left = limits.OUTPUT_BYTES
+    answers = []
+    for one in finished:
+        left -= len(one.stdout)
+        if one.outcome is not Ran.OK:
+            answers.append(packing.Answer(False, b"", one.error[:_ERROR_CHARS]))
+        elif left < 0:
+            answers.append(packing.Answer(False, b"", "The answers of one task are too large together."))
+        else:
+            answers.append(packing.Answer(True, one.stdout))
+    return answers

@@ -1,0 +1,5 @@
+"""`python -m crowdgrid.cli` is the `crowdgrid` command."""
+
+from crowdgrid.cli import main
+
+main()

@@ -1,0 +1,40 @@
+"""`crowdgrid hub`: run a hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+EPILOG = """
+\b
+Examples:
+  crowdgrid hub                                     on this machine only, port 7070
+  crowdgrid hub --listen 0.0.0.0:7070 --tls-cert cert.pem --tls-key key.pem
+  crowdgrid hub --store postgresql://grid@db/grid   a store of its own
+
+\b
+The first start makes an admin token and shows it once. Environment: CROWDGRID_LISTEN, CROWDGRID_STORE,
+CROWDGRID_DATA, CROWDGRID_TLS_CERT, CROWDGRID_TLS_KEY; secrets only there: CROWDGRID_ADMIN_TOKEN,
+CROWDGRID_INVITATION.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen (default 127.0.0.1:7070, this machine only).")
+@click.option("--data", metavar="DIR", help="The hub's folder: store, blobs, admin token.")
+@click.option("--store", metavar="URL", help="sqlite:///PATH or postgresql://…; default: SQLite in --data.")
+@click.option("--blobs", metavar="DIR", help="Where programs and large results are kept; default: in --data.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate (PEM), with --tls-key.")
+@click.option("--tls-key", metavar="FILE", help="Its private key (PEM).")
+@click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine without TLS.")
+@click.option("--ranking", type=click.Choice(["priority_fit", "fifo"]), help="Which task goes first.")
+@click.option("--log", type=click.Choice(["text", "json"]), help="Form of the log on standard error.")
+@click.option("--fd", type=int, help="An inherited socket that listens already.")
+@click.option("--with-parent", is_flag=True, default=None, help="End when standard input closes.")
+def command(**options: Any) -> int:
+    """Run a hub: it takes jobs, leases their tasks to nodes and keeps the results."""
+    from crowdgrid.hub.app import serve
+    from crowdgrid.settings import from_options
+
+    return serve(from_options(**options))

@@ -1,0 +1,111 @@
+"""`crowdgrid nodes`: list, show, drain."""
+
+from __future__ import annotations
+
+import click
+
+from crowdgrid.cli.reach import Hub, hub_options, json_option, part
+from crowdgrid.cli.showing import ago, bytes_text, facts, print_json, table
+
+EPILOG = """
+\b
+Examples:
+  crowdgrid nodes ls
+  crowdgrid nodes show 3
+  crowdgrid nodes drain 3        it finishes what it holds and gets nothing new
+  crowdgrid why 3                why it gets no work
+"""
+
+
+@click.group(epilog=EPILOG)
+def command() -> None:
+    """Nodes: list, show, drain, remove. A node is named by its number or its did:key."""
+
+
+@command.command("ls")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--after", type=int, help="The page after: what the last one said.")
+@json_option
+@hub_options
+def list_nodes(limit: int, after: int | None, as_json: bool, hub: str | None, token: str | None) -> None:
+    """The nodes you may see: your own, an admin's: everybody's."""
+    page = Hub(hub, token).get("/v1/nodes", limit=limit, after=after)
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        (
+            node["number"],
+            node["name"],
+            _state(node),
+            f"{node['milli_cpus'] / 1000:g}",
+            bytes_text(node["memory_bytes"]),
+            f"{node['trust']:.1f}",
+            node["validated"],
+            node["lost"],
+            ago(node["seen_at"]),
+        )
+        for node in page["nodes"]
+    ]
+    if not rows:
+        click.echo("No nodes. `crowdgrid token invite` makes an invitation for one.")
+        return
+    titles = ("number", "name", "state", "cores", "memory", "trust", "tasks done", "lost", "joined or seen")
+    table(titles, rows, right=("number", "cores", "memory", "trust", "tasks done", "lost"))
+    if "next" in page:
+        click.echo(f"There are more: --after {page['next']}", err=True)
+
+
+def _state(node: dict[str, object]) -> str:
+    state = str(node["state"])
+    here = "online" if node["online"] else "away"
+    return here if state == "active" else f"{state}, {here}" if state == "draining" else state
+
+
+@command.command()
+@click.argument("node")
+@json_option
+@hub_options
+def show(node: str, as_json: bool, hub: str | None, token: str | None) -> None:
+    """One node: what it is, what it lends, what it holds now."""
+    found = Hub(hub, token).get(f"/v1/nodes/{part(node)}")
+    if as_json:
+        print_json(found)
+        return
+    facts(
+        [
+            ("number", found["number"]),
+            ("name", found["name"]),
+            ("id", found["id"]),
+            ("owner", found["owner"]),
+            ("state", _state(found)),
+            ("seen", ago(found["seen_at"])),
+            ("lends", f"{found['milli_cpus'] / 1000:g} cores, {bytes_text(found['memory_bytes'])}"),
+            ("runtimes", ", ".join(found["runtimes"])),
+            ("labels", ", ".join(found["labels"])),
+            ("region", found["region"]),
+            ("trust", f"{found['trust']:.1f}"),
+            ("holds", found["held"]),
+            ("asks for", found["slots"]),
+            ("tasks done", found["validated"]),
+            ("leases lost", found["lost"]),
+            *sorted((found["inventory"] or {}).items()),
+            *[(name, f"{value:,.0f}") for name, value in sorted((found["benchmarks"] or {}).items())],
+        ]
+    )
+
+
+def _steer(name: str, verb: str, told: str, help_text: str) -> None:
+    @command.command(name, help=help_text)
+    @click.argument("names", metavar="NODE...", nargs=-1, required=True)
+    @hub_options
+    def steer(names: tuple[str, ...], hub: str | None, token: str | None) -> None:
+        reached = Hub(hub, token)
+        for node in names:
+            reached.post(f"/v1/nodes/{part(node)}/{verb}")
+            click.echo(told.format(node))
+
+
+_steer("drain", "drain", "Node {} finishes what it holds and gets nothing new.", "Give nodes no more work.")
+_steer("activate", "activate", "Node {} may be given work again.", "Undo drain.")
+_steer("remove", "remove", "Node {} has left the grid.", "Close nodes' links and refuse their keys from now on.")

@@ -1,0 +1,61 @@
+"""The way from a command to the hub: the options every such command has, and the connection they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import click
+
+from crowdgrid.client import background
+from crowdgrid.client.login import address
+from crowdgrid.client.rest import Rest
+
+if TYPE_CHECKING:
+    from crowdgrid.client.grid import Grid
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def hub_options(command: F) -> F:
+    """Adds `--hub` and `--token`."""
+    command = click.option("--token", help="Default: CROWDGRID_TOKEN, then the saved login.")(command)
+    return click.option("--hub", metavar="URL", help="Default: CROWDGRID_URL, then the saved login.")(command)
+
+
+def json_option(command: F) -> F:
+    """Adds `--json`, passed as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+class Hub:
+    """A hub's REST interface as commands use it: one answer at a time, and no patience with a hub that is away."""
+
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        self.address = address(url, token)
+        self._rest = Rest(self.address, patient=False)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """What is there. Raises CrowdgridError."""
+        return background.run(self._rest.get(path, **query))
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Do it. Raises CrowdgridError."""
+        return background.run(self._rest.post(path, body))
+
+    def header(self, path: str, name: str) -> str:
+        """A header of the answer from there, "" when it has none. Raises CrowdgridError."""
+        return str(background.run(self._rest.ask("GET", path)).headers.get(name, ""))
+
+
+def grid(url: str | None, token: str | None) -> Grid:
+    """A connection with a link, for what runs longer than one answer."""
+    from crowdgrid.client.grid import connect
+
+    return connect(url, token)
+
+
+def part(text: str) -> str:
+    """A name or id as one part of a path."""
+    return quote(text, safe="")

@@ -1,0 +1,175 @@
+"""`crowdgrid run`: run a program over an input and print the answer."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crowdgrid.cli import endings
+from crowdgrid.cli.reach import grid, hub_options, json_option
+from crowdgrid.cli.showing import print_json
+from crowdgrid.client import quantities
+from crowdgrid.client.splits import Lines, ParameterGrid, Range, Split, axes_of
+from crowdgrid.errors import BadInput
+
+if TYPE_CHECKING:
+    from crowdgrid.client.job import Job
+
+REDUCERS = ("collect", "concatenate", "count", "first", "maximum", "merge-counters", "minimum", "sum")
+EPILOG = f"""
+\b
+Examples:
+  crowdgrid run primes.wasm --range 0:10**9 --reduce sum
+  crowdgrid run wordcount.wasm --lines corpus.txt --reduce merge-counters
+  crowdgrid run fold.wasm --items molecules.txt -- --steps 100
+  crowdgrid run model.wasm --grid rate=0.1,0.2 --grid depth=2,3,4
+  crowdgrid run primes.wasm --range 0:1e12 --reduce sum --name primes --detach
+
+\b
+The input, one of them:
+  --range A:B    the program gets START STOP as its last arguments
+  --lines FILE   lines on standard input, many in one run
+  --items FILE   each line is one run's standard input
+  --grid N=V,W   one run for each combination, as --N V
+
+\b
+{endings.TABLE}
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("program", type=click.Path(dir_okay=False))
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("--range", "range_", metavar="A:B", help="Integers A … B−1; 10**9, 1e9 and 1_000_000 are understood.")
+@click.option(
+    "--lines", metavar="FILE", type=click.Path(allow_dash=True), help="Lines of a file (- is standard input)."
+)
+@click.option("--items", metavar="FILE", type=click.Path(allow_dash=True), help="Each line of a file is an item.")
+@click.option("--grid", "axes", metavar="NAME=V1,V2", multiple=True, help="An axis of a parameter grid; repeatable.")
+@click.option("--piece", default="0", metavar="N", help="Units in one task; 0 (default) lets the grid choose.")
+@click.option("--reduce", type=click.Choice(REDUCERS), default="collect", show_default=True)
+@click.option("--timeout", default="60", metavar="TIME", show_default=True, help="Of one run: seconds, or 250ms, 5m.")
+@click.option("--wait", default="", metavar="TIME", help="Give up waiting after this; the job goes on.")
+@click.option("--memory", default="512MiB", metavar="SIZE", show_default=True, help="Of one run.")
+@click.option("--cpus", default=1.0, show_default=True, help="Cores one run takes.")
+@click.option("--priority", default=0, show_default=True, help="−100 to 100; higher goes first.")
+@click.option("--label", "labels", multiple=True, help="Only nodes with this label; repeatable.")
+@click.option("--max-errors", default=100, show_default=True, help="Failed runs after which the job stops.")
+@click.option("--partial", is_flag=True, help="Print the answer without the runs that failed.")
+@click.option("--name", default="", help="To find the job again.")
+@click.option("--detach", is_flag=True, help="Print the job's id and do not wait.")
+@json_option
+@hub_options
+def command(program: str, args: tuple[str, ...], as_json: bool, **o: Any) -> int:
+    """Run PROGRAM (a .wasm file) over an input on the grid and print the answer. ARGS after -- go to it."""
+    split = _split(o)
+    wait = quantities.seconds(o["wait"]) if o["wait"] else None
+    with grid(o["hub"], o["token"]) as connected:
+        job = connected.run(
+            program,
+            args=args,
+            split=split,
+            reduce=o["reduce"],
+            name=o["name"],
+            timeout=o["timeout"],
+            memory=o["memory"],
+            cpus=o["cpus"],
+            priority=o["priority"],
+            labels=o["labels"],
+            max_errors=o["max_errors"],
+        )
+        if o["detach"]:
+            return _detach(job, as_json)
+        return _follow(job, wait, as_json, partial=o["partial"])
+
+
+def _split(o: dict[str, Any]) -> Split:
+    given = [name for name in ("range_", "lines", "items", "axes") if o[name]]
+    if len(given) != 1:
+        raise BadInput("A job needs exactly one input.", hint="Give one of --range, --lines, --items or --grid.")
+    piece = quantities.integer(o["piece"])
+    if o["range_"]:
+        return range_of(o["range_"], piece)
+    if o["axes"]:
+        found: ParameterGrid = axes_of(o["axes"])
+        found.piece = piece
+        return found
+    source = o["lines"] or o["items"]
+    lines = Lines(sys.stdin.buffer if source == "-" else source, piece)
+    if o["lines"]:
+        return lines
+    from crowdgrid.client.splits import Items
+
+    return Items(lines.feed(), piece)
+
+
+def range_of(text: str, piece: int = 0) -> Range:
+    """The range in A:B. Raises BadInput."""
+    start, colon, stop = text.partition(":")
+    if not colon:
+        raise BadInput(f"{text!r} is no range.", hint="Write it like 0:10**9; the end is not part of it.")
+    return Range(quantities.integer(start or "0"), quantities.integer(stop), piece)
+
+
+def _detach(job: Job, as_json: bool) -> int:
+    """The input is read to its end first: nobody else could go on with it."""
+    job.fed()
+    if as_json:
+        print_json({"id": job.id, "name": job.name})
+    else:
+        click.echo(job.id)
+        click.echo(f"See it with: crowdgrid jobs show {job.name or job.id}", err=True)
+    return endings.OK
+
+
+def _follow(job: Job, wait: float | None, as_json: bool, *, partial: bool) -> int:
+    called = job.name or job.id
+    try:
+        answer = job.result(wait, partial=partial, progress=True)
+    except KeyboardInterrupt:
+        return _interrupted(job, called)
+    print_answer(answer, as_json)
+    return endings.OK
+
+
+def _interrupted(job: Job, called: str) -> int:
+    """Ctrl-C leaves the job alone: what costs work is asked for in so many words."""
+    if job.being_fed:
+        click.echo("\nIts input was not read to the end, so the job is cancelled.", err=True)
+        job.cancel("Interrupted while its input was being read.")
+        return endings.INTERRUPTED
+    click.echo(f"\nThe job goes on. See it with:  crowdgrid jobs show {called}", err=True)
+    click.echo(f"Its answer:                    crowdgrid jobs results {called} --wait", err=True)
+    click.echo(f"End it with:                   crowdgrid jobs cancel {called}", err=True)
+    return endings.INTERRUPTED
+
+
+def print_answer(answer: Any, as_json: bool) -> None:
+    """Print what a job came to: bytes as they are, a list one output after the other."""
+    if as_json:
+        print_json(sayable(answer))
+    elif isinstance(answer, bytes):
+        sys.stdout.buffer.write(answer)
+    elif isinstance(answer, list):
+        for output in answer:
+            sys.stdout.buffer.write(output if output.endswith(b"\n") else output + b"\n")
+    elif isinstance(answer, dict):
+        for key, value in answer.items():
+            click.echo(f"{key}\t{value}")
+    else:
+        click.echo("none" if answer is None else answer)
+    sys.stdout.flush()
+
+
+def sayable(value: Any) -> Any:
+    """As JSON can say it: bytes as text, what is no UTF-8 as base64."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            import base64
+
+            return {"base64": base64.b64encode(value).decode()}
+    return [sayable(each) for each in value] if isinstance(value, list) else value

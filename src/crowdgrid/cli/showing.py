@@ -1,0 +1,87 @@
+"""Answers on the terminal: tables for people, JSON for programs, numbers and times as people read them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def console(*, err: bool = False) -> Console:
+    """A rich console; colours only on a terminal. A pipe gets lines that are not wrapped."""
+    from rich.console import Console
+
+    stream = sys.stderr if err else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Print rows under titles; those named in `right` are set to the right."""
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        shown.add_column(title, justify="right" if title in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*[_cell(value) for value in row])
+    console().print(shown)
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape
+
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print names and values, one a line; empty values are left out."""
+    told = [(name, value) for name, value in pairs if value not in ("", None, (), [])]
+    width = max((len(name) for name, _ in told), default=0)
+    for name, value in told:
+        click.echo(f"{name:<{width}}  {f'{value:,}' if type(value) is int else value}")
+
+
+def ago(ms: int) -> str:
+    """How long ago, for people."""
+    return f"{span(max(0.0, time.time() - ms / 1000))} ago" if ms else "never"
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes} min {int(seconds % 60)} s"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def bytes_text(count: int) -> str:
+    """A size for people."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def share(done: int, total: int) -> str:
+    """A share in per cent."""
+    return f"{100 * done / total:.0f} %" if total else "–"

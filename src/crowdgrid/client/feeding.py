@@ -1,0 +1,178 @@
+"""Input flowing into an open job: pulled from the caller's iterator on a thread, appended from the event loop.
+
+The iterator may block, so it has a thread of its own. While appends are under way what comes gathers, so a fast
+source makes large chunks and a slow one is not held up. Back-pressure: no more than `WINDOW_UNITS` may be appended
+and unsettled, nor `WAITING_UNITS` or `WINDOW_BYTES` read and not yet sent, so a source without end costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+from crowdgrid import limits
+from crowdgrid.client.joblink import JobLink
+from crowdgrid.errors import CrowdgridError, JobFailed
+from crowdgrid.protocol.packing import pack_chunk, packed_bytes
+
+WINDOW_UNITS: Final = 20_000
+WINDOW_BYTES: Final = 16 << 20
+WAITING_UNITS: Final = 10_000
+APPENDS_MAX: Final = 4  # under way at once
+PULLED_AT_ONCE: Final = 256
+BLOB_BYTES_WANTED: Final = limits.CHUNK_BYTES // 2
+
+
+class Feed:
+    """One job's input on its way.
+
+    Args:
+        job: in hand and open.
+        source: the units.
+        put_blob: stores a chunk too large for a message.
+    """
+
+    def __init__(self, job: JobLink, source: Iterator[bytes], put_blob: Callable[[bytes], Awaitable[str]]) -> None:
+        self._job = job
+        self._source = source
+        self._put_blob = put_blob
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._news = asyncio.Event()
+        self._open = threading.Event()  # the thread may pull more
+        self._open.set()
+        self._over = False  # the source ended
+        self._stopped = False
+        self.error: BaseException | None = None
+
+    async def run(self) -> None:
+        """Feed everything and seal the job.
+
+        Raises:
+            JobFailed: the source raised; the job is cancelled.
+            CrowdgridError: the hub refused the input.
+        """
+        self._job.watchers.append(self._news.set)
+        threading.Thread(target=self._pull, name="crowdgrid-feed", daemon=True).start()
+        try:
+            await self._append_all()
+            if self.error is not None:
+                raise await self._give_up(self.error)
+            if not self._job.ended:
+                await self._job.seal()
+        except JobFailed:
+            raise
+        except CrowdgridError as error:
+            if self._job.failure is None and not self._job.ended:
+                raise await self._give_up(error) from None
+            raise
+        finally:
+            self._stopped = True
+            self._open.set()
+            self._job.watchers.remove(self._news.set)
+
+    async def _give_up(self, error: BaseException) -> CrowdgridError:
+        told = error.message if isinstance(error, CrowdgridError) else f"{type(error).__name__}: {error}"
+        with suppress(CrowdgridError):  # it may have ended by itself
+            await self._job.cancel(f"Its input failed: {told}"[: limits.NAME_CHARS])
+        failed = JobFailed(f"The input of the job failed after {self._job.units:,} units: {told}")
+        failed.__cause__ = error
+        return failed
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _pull(self) -> None:
+        items: list[bytes] = []
+        try:
+            for item in self._source:
+                items.append(item)
+                # `_open` is looked at for each item; handing over in groups keeps the loop free.
+                if len(items) >= PULLED_AT_ONCE or self._hungry or len(item) > limits.INLINE_BYTES:
+                    self._hand_over(items, over=False)
+                    items = []
+                    self._open.wait()
+                if self._stopped:
+                    return
+        except BaseException as error:  # noqa: BLE001 — it is raised where the caller waits
+            self.error = error
+        self._hand_over(items, over=True)
+
+    @property
+    def _hungry(self) -> bool:
+        """Whether nothing is on its way: then even one item is worth sending."""
+        return not self._waiting
+
+    def _hand_over(self, items: list[bytes], *, over: bool) -> None:
+        if sum(map(len, items)) + self._waiting_bytes > WINDOW_BYTES or len(self._waiting) > WAITING_UNITS:
+            self._open.clear()
+        try:
+            self._loop.call_soon_threadsafe(self._take, items, over)
+        except RuntimeError:
+            self._stopped = True  # the loop is closed: nobody is left to feed
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def _take(self, items: list[bytes], over: bool) -> None:
+        self._waiting += items
+        self._waiting_bytes += sum(map(len, items))
+        self._over = over
+        self._news.set()
+
+    async def _append_all(self) -> None:
+        under_way: set[asyncio.Future[int]] = set()
+        while not self._job.ended:
+            room = self._room()
+            if self._waiting and room > 0 and len(under_way) < APPENDS_MAX:
+                under_way.add(await self._append(self._next_chunk(room)))
+            elif self._over and not self._waiting and not under_way:
+                return
+            else:
+                await self._wait(under_way)
+            for done in [answer for answer in under_way if answer.done()]:
+                under_way.discard(done)
+                self._check(done)
+
+    def _check(self, answer: asyncio.Future[int]) -> None:
+        """Raises what the append was refused with, unless the job ended meanwhile: then input is pointless."""
+        if answer.exception() is not None and not self._job.ended:
+            answer.result()
+
+    async def _wait(self, under_way: set[asyncio.Future[int]]) -> None:
+        self._news.clear()
+        news = asyncio.ensure_future(self._news.wait())
+        waited: list[asyncio.Future[Any]] = [news, *under_way]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        news.cancel()
+
+    def _room(self) -> int:
+        return WINDOW_UNITS - (self._job.units - self._job.info.counts.units_done)
+
+    def _next_chunk(self, room: int) -> list[bytes]:
+        """From the front of what waits: as much as one message holds, or one large item."""
+        count = size = 0
+        for item in self._waiting[: min(room, limits.APPEND_ITEMS)]:
+            size += len(item)
+            if count and packed_bytes(count + 1, size) > BLOB_BYTES_WANTED:
+                break
+            count += 1
+        chunk = self._waiting[:count]
+        del self._waiting[:count]
+        self._waiting_bytes -= sum(map(len, chunk))
+        if self._waiting_bytes < WINDOW_BYTES // 2 and len(self._waiting) < WAITING_UNITS // 2:
+            self._open.set()
+        return chunk
+
+    async def _append(self, chunk: list[bytes]) -> asyncio.Future[int]:
+        if packed_bytes(len(chunk), sum(map(len, chunk))) <= limits.INLINE_BYTES:
+            return self._job.append(chunk)
+        packed = pack_chunk(chunk)
+        if len(packed) > limits.CHUNK_BYTES:
+            raise JobFailed(
+                f"An item of {len(chunk[0]):,} bytes is over the limit of {limits.CHUNK_BYTES:,}.",
+                hint="Split the input into smaller items.",
+            )
+        return self._job.append(blob=await self._put_blob(packed), units=len(chunk))

@@ -1,0 +1,235 @@
+"""A job in hand on a link: its input going out in order, its results coming in, its state.
+
+Appends are numbered by their first ordinal and may be sent again, but a gap is refused. So when the hub turns one
+down for now, everything from it on is sent again in order; refusals of later ones are only its consequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from crowdgrid.errors import Conflict, CrowdgridError, from_code
+from crowdgrid.protocol import messages as m
+
+if TYPE_CHECKING:
+    from crowdgrid.client.link import Link
+
+RETRY_SECONDS: Final = 0.2
+WINDOW_ROWS: Final = 2_000
+ENDED: Final = frozenset({"invalid", "completed", "final", "failed", "cancelled"})
+
+
+class Seen:
+    """Which rows came: every ordinal up to `after`, and some beyond it."""
+
+    __slots__ = ("_beyond", "after")
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self._beyond: set[int] = set()
+
+    def new(self, ordinal: int) -> bool:
+        """Whether this row is the first of its task."""
+        if ordinal <= self.after or ordinal in self._beyond:
+            return False
+        self._beyond.add(ordinal)
+        while self.after + 1 in self._beyond:
+            self.after += 1
+            self._beyond.remove(self.after)
+        return True
+
+
+class JobLink:
+    """See the module.
+
+    Attributes:
+        id: public. info: as the hub told it last. units: input appended so far, acknowledged or not.
+        failure: why nothing more can be done with it on this link.
+        watchers: called after each change of `info` or `failure`.
+    """
+
+    def __init__(self, link: Link, info: m.JobInfo) -> None:
+        self.id = info.id
+        self.info = info
+        self.units = info.counts.units
+        self.failure: CrowdgridError | None = None
+        self.watchers: list[Callable[[], None]] = []
+        self._link = link
+        self._appends: dict[int, tuple[m.Append, asyncio.Future[int]]] = {}
+        self._resend: asyncio.TimerHandle | None = None
+        self._on_rows: Callable[[Sequence[m.ResultRow]], None] | None = None
+        self._seen = Seen(-1)
+        self._window = 0  # rows the hub may still send
+
+    # --- its state -------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has its answers, or will not get any."""
+        return self.info.state in ENDED
+
+    def update(self, info: m.JobInfo) -> None:
+        """The hub told of it."""
+        self.info = info
+        self.tell()
+
+    def fail(self, error: CrowdgridError) -> None:
+        """It cannot be reached any longer."""
+        self.failure = self.failure or error
+        for _, answer in self._appends.values():
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # whoever waits sees it; nobody else has to
+        self._appends.clear()
+        self.tell()
+
+    def tell(self) -> None:
+        """Something about it changed."""
+        for watcher in list(self.watchers):
+            watcher()
+
+    async def changed(self) -> None:
+        """Wait for the next news of it."""
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not news.done():
+                news.set_result(None)
+
+        self.watchers.append(wake)
+        try:
+            await news
+        finally:
+            self.watchers.remove(wake)
+
+    async def seal(self) -> None:
+        """Nothing more will be appended; what was is acknowledged first, so that no seal overtakes it.
+
+        Raises:
+            CrowdgridError: an append was refused for good.
+        """
+        for _, answer in list(self._appends.values()):
+            await answer
+        await self._link.ask(m.Seal(self._link.next_id(), self.id), m.Done)
+
+    async def cancel(self, reason: str = "") -> None:
+        """End it."""
+        await self._link.ask(m.CancelJob(self._link.next_id(), self.id, reason), m.Done)
+
+    def release(self) -> None:
+        """Have it in hand no longer."""
+        self.stop_reading()
+        self._link.jobs.pop(self.id, None)
+
+    # --- its input -------------------------------------------------------------------------------
+
+    def append(self, items: Sequence[bytes] = (), *, blob: str = "", units: int = 0) -> asyncio.Future[int]:
+        """Append items (or `units` of them packed in a blob put before).
+
+        Returns:
+            A future of the number of units the job then has, durably.
+        """
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if self.failure is not None:
+            answer.set_exception(self.failure)
+            return answer
+        id = self._link.next_id()
+        message = m.Append(id, self.id, self.units, tuple(items), blob)
+        self.units += len(items) or units
+        self._appends[id] = (message, answer)
+        if self._resend is None:
+            self._link.say(message)
+        return answer
+
+    def appended(self, id: int, units: int) -> None:
+        """The hub has it."""
+        found = self._appends.pop(id, None)
+        if found is not None and not found[1].done():
+            found[1].set_result(units)
+
+    def waits_for(self, id: int) -> bool:
+        """Whether `id` is an append of this job."""
+        return id in self._appends
+
+    def refused(self, id: int, error: CrowdgridError) -> None:
+        """The hub did not take an append."""
+        if next(iter(self._appends)) != id:
+            return  # one before it was not taken either, and is sent again with all that follow
+        if error.retryable:
+            self._resend = self._resend or asyncio.get_running_loop().call_later(
+                random.uniform(0.02, RETRY_SECONDS), self._append_again
+            )
+            return
+        _, answer = self._appends.pop(id)
+        if not answer.done():
+            answer.set_exception(error)
+            answer.exception()
+
+    def _append_again(self) -> None:
+        self._resend = None
+        for message, _ in self._appends.values():
+            self._link.say(message)
+
+    # --- its results -----------------------------------------------------------------------------
+
+    def read(
+        self, on_rows: Callable[[Sequence[m.ResultRow]], None], *, after: int = -1, window: int = WINDOW_ROWS
+    ) -> None:
+        """Have every settled task above `after` handed to `on_rows`, once each, in the order they settle.
+
+        The hub sends at most `window` rows until `grant` is called.
+
+        Raises:
+            Conflict: somebody reads it already.
+        """
+        if self._on_rows is not None:
+            raise Conflict("The results of this job are being read already.", hint="Read them in one place.")
+        self._on_rows = on_rows
+        self._seen = Seen(after)
+        self._window = window
+        self._link.say(m.Read(self._link.next_id(), self.id, after, window))
+
+    def stop_reading(self) -> None:
+        """No more results."""
+        if self._on_rows is not None:
+            self._on_rows = None
+            self._link.say(m.StopReading(self.id))
+
+    def grant(self, rows: int) -> None:
+        """Take so many rows more."""
+        self._window += rows
+        self._link.say(m.Grant(self.id, rows, self._seen.after))
+
+    def take_rows(self, rows: Sequence[m.ResultRow]) -> None:
+        """Rows came."""
+        self._window -= len(rows)
+        if self._on_rows is None:
+            return
+        fresh = [row for row in rows if self._seen.new(row.ordinal)]
+        if len(fresh) < len(rows):
+            self.grant(len(rows) - len(fresh))  # what came twice does not use up the window
+        if fresh:
+            self._on_rows(fresh)
+
+    # --- a new connection ------------------------------------------------------------------------
+
+    def attached(self, answer: m.Message) -> None:
+        """The hub answered to it being taken in hand again: send what the last connection left open."""
+        if isinstance(answer, m.Opened):
+            self.update(answer.job)
+            self._append_again()
+            self._read_again()
+        elif isinstance(answer, m.Failed):
+            error = from_code(answer.code, answer.message, answer.hint)
+            if error.retryable:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._link.attach_again, self)
+            else:
+                self.fail(error)
+
+    def _read_again(self) -> None:
+        if self._on_rows is not None:
+            self._window = max(self._window, 0)
+            self._link.say(m.Read(self._link.next_id(), self.id, self._seen.after, self._window))

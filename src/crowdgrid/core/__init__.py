@@ -1,0 +1,1 @@
+"""The engine: every decision of the grid, pure and deterministic, with no I/O."""

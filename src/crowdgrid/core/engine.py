@@ -1,0 +1,234 @@
+"""The engine: all decisions of the grid. Pure: no clock, random source, log, await or I/O inside.
+
+    effects = engine.handle(command, now)
+
+is the only way to change it. `now` (integer ms, never going back) and anything random come in with commands.
+A command the state does not allow raises a `CrowdgridError` and changes nothing. The same commands at the
+same times give the same effects, in the hub, in a simulator and in a replay.
+
+This file says which command goes where; the rules are in `jobs`, `nodes`, `leasing`, `settling`, `scheduling` and
+`explain`, all working on one `State`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from heapq import heapify
+from typing import Any, Final
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.core import commands as c
+from crowdgrid.core import explain, jobs, leasing, nodes, settling
+from crowdgrid.core.effects import Check, Effect, JobChanged, Reply, Save
+from crowdgrid.core.model import (
+    Assignment,
+    GridRow,
+    Invitation,
+    Job,
+    JobState,
+    Node,
+    Partial,
+    Task,
+    TaskState,
+    Token,
+)
+from crowdgrid.core.scheduling.plan import plan
+from crowdgrid.core.scheduling.ranking import RANKINGS
+from crowdgrid.core.state import JobRun, Lease, NodeRun, State
+
+_TICK_GAP_MS: Final = limits.TICK_GAP_SECONDS * 1000
+
+
+class Engine:
+    """See the module.
+
+    Args:
+        grid: the grid row as last committed. now: engine time, ms, at least `grid.now`.
+        ranking: one of `scheduling.ranking.RANKINGS`.
+    """
+
+    def __init__(self, grid: GridRow, now: int, ranking: str = "priority_fit") -> None:
+        self.state = State(grid, now)
+        self.rule = RANKINGS[ranking]
+        self._handlers: dict[type, Callable[[Any], None]] = self._dispatch()
+
+    def handle(self, command: c.Command, now: int) -> list[Effect]:
+        """Let `command` happen at `now`; returns what is to be done, in order.
+
+        Raises:
+            CrowdgridError: the command is refused and nothing has changed.
+        """
+        state = self.state
+        state.now = max(now, state.now)
+        state.out = []
+        self._handlers[type(command)](command)
+        if state.dirty:
+            for job in state.dirty.values():
+                record = job.record()
+                state.out.append(Save(record))
+                state.out.append(JobChanged(record))
+            state.dirty.clear()
+        return state.out
+
+    def grid(self) -> GridRow:
+        """The grid row as it is now; `epoch` and `batch` are the keeper's to set."""
+        state = self.state
+        return msgspec.structs.replace(
+            state.grid,
+            now=state.now,
+            jobs=state.last_job,
+            nodes=state.last_node,
+            signatures=state.last_signature,
+            tokens=state.last_token,
+            invitations=state.last_invitation,
+        )
+
+    @property
+    def wants_plan(self) -> bool:
+        """Whether `Plan` could hand anything out."""
+        return bool(self.state.offers) and bool(self.state.jobs)
+
+    def _dispatch(self) -> dict[type, Callable[[Any], None]]:
+        state = self.state
+        return {
+            c.Submit: lambda x: jobs.submit(state, x),
+            c.Checked: lambda x: jobs.checked(state, x.job, x.problem),
+            c.Append: lambda x: jobs.append(state, x),
+            c.Seal: lambda x: jobs.seal(state, x.job),
+            c.Cancel: lambda x: jobs.cancel(state, x.job, x.reason),
+            c.Pause: lambda x: jobs.pause(state, x.job, True),
+            c.Resume: lambda x: jobs.pause(state, x.job, False),
+            c.Retry: self._retry,
+            c.Reprioritise: lambda x: jobs.reprioritise(state, x.job, x.priority),
+            c.Attended: lambda x: jobs.attended(state, x.job, x.present),
+            c.Join: lambda x: nodes.join(state, x),
+            c.Connect: lambda x: nodes.connect(state, x),
+            c.Disconnect: lambda x: nodes.disconnect(state, x),
+            c.Update: lambda x: nodes.update(state, x),
+            c.Fetch: lambda x: nodes.fetch(state, x),
+            c.Heartbeat: lambda x: nodes.heartbeat(state, x),
+            c.Report: self._report,
+            c.Decline: lambda x: nodes.decline(state, x),
+            c.Retract: lambda x: settling.retract(state, x),
+            c.Remainder: lambda x: nodes.remainder(state, x),
+            c.Tick: self._tick,
+            c.Plan: lambda _: plan(state, self.rule),
+            c.Put: self._put,
+            c.Recalled: lambda x: settling.recalled(state, x),
+            c.Why: lambda x: explain.explain(state, x, self.rule),
+            c.Snapshot: lambda _: state.emit(Reply(explain.live(state))),
+        }
+
+    def _report(self, command: c.Report) -> None:
+        nodes.heard(self.state, command.node)
+        settling.report(self.state, command)
+
+    def _retry(self, command: c.Retry) -> None:
+        jobs.retry(self.state, command)
+        settling.retry(self.state, self.state.jobs[command.job])
+
+    def _tick(self, command: c.Tick) -> None:
+        state = self.state
+        gap = state.now - state.last_tick
+        state.last_tick = state.now
+        if gap > _TICK_GAP_MS:
+            leasing.extend_all(state, gap)
+        if command.idle:
+            leasing.expire(state)
+        jobs.seal_orphans(state)
+
+    def _put(self, command: c.Put) -> None:
+        state, record = self.state, command.record
+        if not isinstance(record, Partial) and not record.number:
+            if isinstance(record, Token):
+                state.last_token += 1
+                record = msgspec.structs.replace(record, number=state.last_token)
+            else:
+                state.last_invitation += 1
+                record = msgspec.structs.replace(record, number=state.last_invitation)
+        state.save(record)
+        state.emit(Reply(record))
+
+
+# --- saved and restored --------------------------------------------------------------------------
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What a store keeps of an engine: open things only, in the order of their keys."""
+
+    grid: GridRow
+    jobs: tuple[Job, ...]
+    tasks: tuple[Task, ...]
+    assignments: tuple[Assignment, ...]
+    nodes: tuple[Node, ...]
+
+
+def saved(engine: Engine) -> Saved:
+    """The engine's open records; nodes are those that hold something."""
+    state = engine.state
+    open_tasks = [task for job in state.jobs.values() for task in job.open.values()]
+    return Saved(
+        engine.grid(),
+        tuple(job.record() for _, job in sorted(state.jobs.items())),
+        tuple(sorted(open_tasks, key=lambda task: (task.job, task.ordinal))),
+        tuple(lease.assignment for _, lease in sorted(state.leases.items())),
+        tuple(node.record for _, node in sorted(state.nodes.items()) if node.held),
+    )
+
+
+def restore(
+    grid: GridRow,
+    open_jobs: Iterable[Job],
+    tasks: Iterable[Task],
+    assignments: Iterable[Assignment],
+    open_nodes: Iterable[Node],
+    now: int,
+    ranking: str = "priority_fit",
+) -> tuple[Engine, list[Effect]]:
+    """An engine from what a store kept, and what must be done at once (programs to look at, work to resume).
+
+    Each open lease begins anew: how long its node was silent while there was no hub is nobody's fault.
+    `restore(saved(engine))` has the same records as `engine`.
+    """
+    engine = Engine(grid, max(now, grid.now), ranking)
+    state = engine.state
+    for record in open_jobs:
+        jobs.remember(state, JobRun(record))
+    for task in tasks:
+        _restore_task(state, task)
+    for node in open_nodes:
+        state.nodes[node.number] = NodeRun(node, state.now)
+    for assignment in assignments:
+        job, holder = state.jobs.get(assignment.job), state.nodes.get(assignment.node)
+        if job is not None and holder is not None and assignment.ordinal in job.open:
+            leasing.hold(state, holder, Lease(assignment, state.now, leasing.LEASE_MS))
+    for job in state.jobs.values():
+        heapify(job.queue)
+    return engine, _resume(state)
+
+
+def _restore_task(state: State, task: Task) -> None:
+    job = state.jobs.get(task.job)
+    if job is None or job.state is JobState.COMPLETED:
+        return
+    job.open[task.ordinal] = task
+    if task.state is TaskState.IN_QUEUE:
+        job.in_queue += 1
+        job.queue.append(task.ordinal)
+    else:
+        job.in_progress += 1
+
+
+def _resume(state: State) -> list[Effect]:
+    state.out = []
+    for job in list(state.jobs.values()):
+        if job.state is JobState.VALIDATING:
+            state.emit(Check(job.record()))
+        if job.retrying:
+            settling.retry(state, job)
+        if not job.sealed:
+            job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000
+        jobs.maybe_complete(state, job)
+    return state.out

@@ -1,0 +1,124 @@
+"""`why`: every wait and every end, explained from what the engine knows now."""
+
+from __future__ import annotations
+
+from crowdgrid.core.commands import Why
+from crowdgrid.core.effects import Explanation, Live, LiveNode, Reason, Reply
+from crowdgrid.core.model import JobState, NodeState, TaskState
+from crowdgrid.core.scheduling.eligibility import objections
+from crowdgrid.core.scheduling.plan import head_of, runnable
+from crowdgrid.core.scheduling.ranking import Ranking
+from crowdgrid.core.state import JobRun, NodeRun, State
+from crowdgrid.errors import NotFound
+
+_NODES_SHOWN = 1_000
+
+
+def explain(state: State, command: Why, rule: Ranking) -> None:
+    """Answer a `Why`."""
+    if command.node:
+        state.emit(Reply(_node(state, command.node)))
+        return
+    job = state.jobs.get(command.job)
+    if job is None:
+        raise NotFound("It has ended, so nothing keeps it.", hint="Its record tells how it ended.")
+    state.emit(Reply(_task(state, job, command.ordinal, rule) if command.ordinal >= 0 else _job(state, job, rule)))
+
+
+def _job(state: State, job: JobRun, rule: Ranking) -> Explanation:
+    matched, rejected = _match(state, job)
+    reasons = [Reason(f"{job.in_queue:,} tasks wait, {job.in_progress:,} run, {job.validated:,} are settled.")]
+    if job.paused:
+        reasons.append(Reason("It is paused; `crowdgrid jobs resume` lets it go on.", blocks=True))
+    if job.state is JobState.VALIDATING:
+        reasons.append(Reason("Its program is still being looked at.", blocks=True))
+    if job.state is JobState.OPEN:
+        reasons.append(Reason("Its input is not sealed: more may be appended."))
+    if runnable(job):
+        reasons += _queue_reasons(state, job, rule)
+        if not matched:
+            reasons.append(Reason("No connected node may run it.", blocks=True))
+        elif not any(state.nodes[number].slots for number in matched):
+            reasons.append(Reason("Every node that may run it is busy.", blocks=True))
+    blocking = [reason.text for reason in reasons if reason.blocks]
+    summary = " ".join(blocking) or (f"It is {job.state.value}." if not job.in_progress else "It is being worked on.")
+    return Explanation("job", summary, tuple(reasons), tuple(matched), tuple(rejected))
+
+
+def _queue_reasons(state: State, job: JobRun, rule: Ranking) -> list[Reason]:
+    reasons = [Reason(f"Its urgency by the hub's rule is {rule.urgency(head_of(job, state.now)):.2f}.")]
+    ahead = 0
+    for other in state.order:
+        if other is job:
+            break
+        ahead += runnable(other)
+    if ahead:
+        reasons.append(Reason(f"{ahead:,} jobs are ahead of it in the active queue."))
+    return reasons
+
+
+def _match(state: State, job: JobRun) -> tuple[list[int], list[tuple[int, tuple[str, ...]]]]:
+    matched: list[int] = []
+    rejected: list[tuple[int, tuple[str, ...]]] = []
+    for number, node in list(state.nodes.items())[:_NODES_SHOWN]:
+        found = objections(job, node, state.now)
+        if found:
+            rejected.append((number, tuple(found)))
+        else:
+            matched.append(number)
+    return matched, rejected
+
+
+def _task(state: State, job: JobRun, ordinal: int, rule: Ranking) -> Explanation:
+    task = job.open.get(ordinal)
+    if task is None:
+        raise NotFound("This task has ended, so nothing keeps it.", hint="Its record tells how it ended.")
+    reasons = [Reason(f"It covers units {task.start:,} to {task.stop - 1:,}.")]
+    if task.stale:
+        reasons.append(Reason(f"It lost its lease {task.stale} times; at {job.spec.stale_ceiling} it is given up."))
+    holders = [
+        lease.assignment
+        for attempt in range(task.attempts)
+        if (lease := state.leases.get((task.job, ordinal, attempt))) is not None
+    ]
+    for held in holders:
+        age = (state.now - held.leased_at) / 1000
+        reasons.append(Reason(f"Node {held.node} has held it for {age:.1f} s (attempt {held.attempt + 1})."))
+    if task.state is TaskState.IN_PROGRESS:
+        return Explanation("task", "It is being worked on.", tuple(reasons), tuple(a.node for a in holders))
+    whole = _job(state, job, rule)
+    return Explanation("task", whole.summary, (*reasons, *whole.reasons), whole.matched, whole.rejected)
+
+
+def _node(state: State, number: int) -> Explanation:
+    node = state.nodes.get(number)
+    if node is None:
+        return Explanation("node", "It is not connected and holds nothing.", (Reason("It is offline.", blocks=True),))
+    reasons = [Reason(f"It holds {len(node.held):,} assignments and offers {node.slots:,} more slots.")]
+    if not node.session:
+        reasons.append(Reason("Its link is closed; its leases run out soon.", blocks=True))
+    elif node.record.state is not NodeState.ACTIVE:
+        reasons.append(Reason(f"It is {node.record.state.value} and is given nothing new.", blocks=True))
+    elif not node.slots:
+        reasons.append(Reason("It asks for nothing: it is busy, or its owner's limits hold it back.", blocks=True))
+    reasons += _jobs_for(state, node)
+    blocking = [reason.text for reason in reasons if reason.blocks]
+    return Explanation("node", " ".join(blocking) or "It is at work or ready to be.", tuple(reasons))
+
+
+def _jobs_for(state: State, node: NodeRun) -> list[Reason]:
+    ready = [job for job in state.jobs.values() if runnable(job)]
+    if not ready:
+        return [Reason("No job waits for a node.")]
+    found = []
+    for job in ready[:20]:
+        no = objections(job, node, state.now)
+        found.append(Reason(f"Job {job.base.name or job.number}: {' '.join(no) or 'it may run it.'}"))
+    return found
+
+
+def live(state: State) -> Live:
+    """What is alive and not in the store."""
+    nodes = tuple(LiveNode(n, bool(run.session), len(run.held), run.slots) for n, run in state.nodes.items())
+    open_tasks = sum(len(job.open) for job in state.jobs.values())
+    return Live(nodes, len(state.jobs), open_tasks, len(state.leases))

@@ -1,0 +1,69 @@
+"""What must be true of the engine after every command. Tests call it each time, a simulator now and then."""
+
+from __future__ import annotations
+
+from crowdgrid.core.engine import Engine
+from crowdgrid.core.lifecycle import JOB_RUNS, TASK_OPEN
+from crowdgrid.core.model import AssignmentState, JobState, TaskState
+from crowdgrid.core.state import JobRun, State
+
+
+def check(engine: Engine) -> None:
+    """Raises AssertionError with what is wrong."""
+    state = engine.state
+    for job in state.jobs.values():
+        _check_job(state, job)
+    _check_leases(state)
+    _check_offers(state)
+    assert not state.dirty, "a changed job was not saved"
+    assert state.cores == sum(
+        max(1, node.record.milli_cpus // 1000) for node in state.nodes.values() if node.session
+    ), "the crowd's cores are miscounted"
+
+
+def _check_job(state: State, job: JobRun) -> None:
+    label = f"job {job.number}"
+    states = [task.state for task in job.open.values()]
+    assert all(s in TASK_OPEN for s in states), f"{label}: an ended task is still in memory"
+    assert job.in_queue == states.count(TaskState.IN_QUEUE), f"{label}: in_queue is miscounted"
+    assert job.in_progress == states.count(TaskState.IN_PROGRESS), f"{label}: in_progress is miscounted"
+    assert job.in_queue + job.in_progress == len(states), f"{label}: a task rests between two states"
+    if job.state in JOB_RUNS:
+        ended = job.validated + job.abandoned + job.split
+        unsettled = job.retrying  # while pages come in, some open tasks have not been taken up again
+        assert unsettled or len(states) + ended == job.tasks, f"{label}: a task is lost"
+        open_units = sum(task.stop - task.start for task in job.open.values())
+        assert unsettled or open_units + job.units_done == job.units_cut, f"{label}: units are lost"
+        finished = job.sealed and job.units_cut == job.units and not states and not unsettled
+        assert not finished or job.state is JobState.OPEN, f"{label}: everything is done and it is not complete"
+    assert 0 <= job.units_done <= job.units_cut <= job.units, f"{label}: units out of order"
+    queued = set(job.queue)
+    for ordinal, task in job.open.items():
+        assert task.ordinal == ordinal and task.start < task.stop <= job.units, f"{label}: bad bounds"
+        assert task.state is not TaskState.IN_QUEUE or ordinal in queued, f"{label}: task {ordinal} waits in no queue"
+        if task.state is TaskState.IN_PROGRESS:
+            held = any((job.number, ordinal, attempt) in state.leases for attempt in range(task.attempts))
+            assert held, f"{label}: nobody works on task {ordinal}"
+
+
+def _check_leases(state: State) -> None:
+    for key, lease in state.leases.items():
+        assignment = lease.assignment
+        assert assignment.key == key and assignment.state is AssignmentState.LEASED, f"{key}: a bad lease"
+        job = state.jobs.get(assignment.job)
+        assert job is not None and assignment.ordinal in job.open, f"{key}: leased, but its task is not open"
+        node = state.nodes.get(assignment.node)
+        assert node is not None and node.held.get(key) is lease, f"{key}: its node does not hold it"
+        assert node.check_at and node.check_at <= max(
+            state.now, min(lease.expires_at, lease.deadline_at)
+        ), f"{key}: nobody will see it run out"
+    held = sum(len(node.held) for node in state.nodes.values())
+    assert held == len(state.leases), "a node holds what is not leased"
+
+
+def _check_offers(state: State) -> None:
+    assert state.offers == sorted(state.offers), "the offers are out of order"
+    standing = {key[4] for key in state.offers}
+    for number, node in state.nodes.items():
+        assert (node.key is not None) == (number in standing), f"node {number}: its offer is lost"
+        assert not node.slots or node.session, f"node {number}: an offer without a link"

@@ -1,0 +1,283 @@
+"""Jobs: opened, appended to, sealed, paused, ended."""
+
+from __future__ import annotations
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.core import leasing
+from crowdgrid.core.commands import Append, Retry, Submit
+from crowdgrid.core.effects import Check, Reply, TaskChanged
+from crowdgrid.core.lifecycle import JOB, JOB_RUNS, step
+from crowdgrid.core.model import Counts, Items, Job, JobState, Lines, Task
+from crowdgrid.core.state import JobRun, State
+from crowdgrid.errors import BadInput, Busy, Conflict, NotFound
+
+
+def get(state: State, number: int) -> JobRun:
+    """The job, which must not have ended. Raises NotFound."""
+    job = state.jobs.get(number)
+    if job is None:
+        raise NotFound("This job has ended or never was.", hint="`crowdgrid jobs ls` lists your jobs.")
+    return job
+
+
+def move(state: State, job: JobRun, to: JobState, reason: str = "") -> None:
+    """Change a job's state along its life cycle."""
+    job.state = step(JOB, (job.state, to))
+    job.reason = reason
+    state.order_stale = True
+    state.touch(job)
+
+
+# --- opening ---------------------------------------------------------------------------------
+
+
+def submit(state: State, command: Submit) -> None:
+    """Open a job; the same owner's same key gives the job that is there."""
+    known = state.keys.get((command.owner, command.key)) if command.key else None
+    if known is not None:
+        state.emit(Reply(state.jobs[known].record()))
+        return
+    if command.name and (command.owner, command.name) in state.names:
+        raise Conflict(
+            f"You already have a job named {command.name!r}.",
+            hint="Choose another name, or look at that one with `crowdgrid jobs show`.",
+        )
+    if sum(job.owner == command.owner for job in state.jobs.values()) >= limits.JOBS_OPEN_PER_OWNER:
+        raise Busy(f"You have {limits.JOBS_OPEN_PER_OWNER:,} open jobs; wait for some to end.")
+    state.last_job += 1
+    record = Job(
+        number=state.last_job,
+        owner=command.owner,
+        group=command.group,
+        name=command.name,
+        key=command.key,
+        created_at=state.now,
+        state=JobState.VALIDATING,
+        spec=command.spec,
+        counts=Counts(units=command.units),
+        origin=command.origin,
+        sealed=command.sealed or not isinstance(command.spec.split, Items | Lines),
+    )
+    job = JobRun(record)
+    remember(state, job)
+    if command.checked:
+        start(state, job)
+    else:
+        state.emit(Check(job.record()))
+    state.touch(job)
+    state.emit(Reply(job.record()))
+
+
+def remember(state: State, job: JobRun) -> None:
+    """Take a job into memory."""
+    state.jobs[job.number] = job
+    if job.base.name:
+        state.names[job.owner, job.base.name] = job.number
+    if job.base.key:
+        state.keys[job.owner, job.base.key] = job.number
+    state.order_stale = True
+
+
+def forget(state: State, job: JobRun) -> None:
+    """A job that ended leaves memory; the store has it."""
+    del state.jobs[job.number]
+    state.names.pop((job.owner, job.base.name), None)
+    state.keys.pop((job.owner, job.base.key), None)
+    state.order_stale = True
+
+
+def appendable(job: JobRun) -> bool:
+    """Whether the job still takes input: items or lines, not sealed."""
+    return not job.sealed and job.state in (JobState.OPEN, JobState.VALIDATING)
+
+
+def start(state: State, job: JobRun) -> None:
+    """The program can run: the job opens, or is sealed at once when its input is whole."""
+    move(state, job, JobState.SEALED if job.sealed else JobState.OPEN)
+    if not job.sealed and not job.attended:
+        job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000
+    maybe_complete(state, job)
+
+
+def checked(state: State, number: int, problem: str) -> None:
+    """The program of a job was looked at."""
+    job = state.jobs.get(number)
+    if job is None or job.state is not JobState.VALIDATING:
+        return
+    if problem:
+        finish(state, job, JobState.INVALID, problem)
+    else:
+        start(state, job)
+
+
+# --- input -----------------------------------------------------------------------------------
+
+
+def append(state: State, command: Append) -> None:
+    """Add input. Units the job already has are passed over, so that asking twice is harmless; a gap is refused.
+
+    A job may be appended to while its program is still being looked at.
+    """
+    chunk = command.chunk
+    job = get(state, chunk.job)
+    if not appendable(job):
+        raise Conflict("This job takes no more input: it is sealed.", hint="Open a new job.")
+    if chunk.first > job.units:
+        raise Conflict(f"The job has {job.units:,} units; the next to append is that one, not {chunk.first:,}.")
+    if chunk.first + chunk.count > limits.JOB_ITEMS:
+        raise BadInput(f"A job may have {limits.JOB_ITEMS:,} units.")
+    if chunk.first == job.units:
+        job.units += chunk.count
+        job.orphan_at = 0 if job.attended else state.now + limits.ORPHAN_SECONDS * 1000
+        job.blocked = -1
+        if job.units == chunk.count or not job.in_queue:
+            state.order_stale = True
+        state.save(chunk)
+        state.touch(job)
+    elif chunk.first + chunk.count > job.units:
+        raise Conflict(f"Units from {chunk.first:,} on overlap what the job has ({job.units:,}).")
+    state.emit(Reply(job.units))
+
+
+def seal(state: State, number: int) -> None:
+    """Nothing more will be appended. A job already sealed or complete stays as it is."""
+    job = get(state, number)
+    job.sealed = True
+    job.orphan_at = 0
+    state.touch(job)
+    if job.state is JobState.OPEN:
+        move(state, job, JobState.SEALED)
+        maybe_complete(state, job)
+    state.emit(Reply(None))
+
+
+def attended(state: State, number: int, present: bool) -> None:
+    """A client took an open job in hand, or its last one let go."""
+    job = state.jobs.get(number)
+    if job is None:
+        return
+    job.attended = max(0, job.attended + (1 if present else -1))
+    waiting = job.state is JobState.OPEN and not job.attended
+    job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000 if waiting else 0
+
+
+def seal_orphans(state: State) -> None:
+    """Seal open jobs nobody came back for, and complete those whose deadline let them."""
+    for job in list(state.jobs.values()):
+        if job.orphan_at and job.orphan_at <= state.now and job.state is JobState.OPEN:
+            seal(state, job.number)
+            state.out.pop()  # nobody asked, so nobody is answered
+        elif job.spec.completion.at_least:
+            maybe_complete(state, job)
+        elif job.state is JobState.COMPLETED and state.now >= job.ended_at + job.spec.final_after_ms:
+            finish(state, job, JobState.FINAL)
+
+
+# --- control ---------------------------------------------------------------------------------
+
+
+def pause(state: State, number: int, paused: bool) -> None:
+    """Stop or go on leasing."""
+    job = get(state, number)
+    job.paused = paused
+    job.blocked = -1
+    state.order_stale = True
+    state.touch(job)
+    state.emit(Reply(None))
+
+
+def reprioritise(state: State, number: int, priority: int) -> None:
+    """Another priority, from the next plan on; what runs is not pre-empted."""
+    job = get(state, number)
+    job.spec = msgspec.structs.replace(job.spec, priority=priority)
+    job.priority = priority
+    state.order_stale = True
+    state.touch(job)
+    state.emit(Reply(None))
+
+
+def cancel(state: State, number: int, reason: str) -> None:
+    """End a job for good. One that has ended stays as it is."""
+    job = state.jobs.get(number)
+    if job is not None:
+        finish(state, job, JobState.CANCELLED, reason)
+    state.emit(Reply(None))
+
+
+def retry(state: State, command: Retry) -> None:
+    """Open a job's failed and abandoned tasks again, also when the job itself has ended.
+
+    The rows come page by page; that it is under way is kept in the job, so that it goes on after a restart.
+    """
+    job = state.jobs.get(command.job)
+    if job is None and command.record is not None:
+        job = JobRun(command.record)
+        if JobState.SEALED not in JOB[job.state]:
+            raise Conflict(f"A job that is {job.state.value} cannot be retried.", hint="Submit it again.")
+        remember(state, job)
+    if job is None or job.state is JobState.VALIDATING:
+        raise NotFound("There is nothing to retry in this job.")
+    if job.state not in JOB_RUNS:
+        job.sealed = True
+        job.ended_at = 0
+        job.hit = -1
+        move(state, job, JobState.SEALED)
+    job.retrying = True
+    state.touch(job)
+    state.emit(Reply(None))
+
+
+# --- ending ----------------------------------------------------------------------------------
+
+
+def abandon(state: State, job: JobRun, task: Task, why: str) -> None:
+    """Give a task up; the job fails with it unless it may go on without."""
+    job.open.pop(task.ordinal, None)
+    job.abandoned += 1
+    job.units_done += task.stop - task.start
+    state.save(task)
+    state.emit(TaskChanged(task, f"Given up after {task.stale} lost leases: {why}"))
+    state.touch(job)
+    if job.spec.allow_abandoned:
+        maybe_complete(state, job)
+    else:
+        finish(state, job, JobState.FAILED, f"A task lost its lease {task.stale} times, the last time because: {why}")
+
+
+def maybe_complete(state: State, job: JobRun) -> None:
+    """Complete the job if every answer stands, or enough of them and its deadline has passed."""
+    if job.state not in JOB_RUNS or job.retrying:
+        return
+    want = job.spec.completion
+    whole = job.state is JobState.SEALED and job.units_cut == job.units and not job.open
+    late = want.at_least and job.validated >= want.at_least and state.now >= job.base.created_at + want.deadline_ms
+    if whole or late:
+        complete(state, job)
+
+
+def complete(state: State, job: JobRun) -> None:
+    """Every answer stands at its confidence; with nothing to wait for it is final at once."""
+    job.ended_at = state.now
+    leasing.withdraw_all(state, job, "The job is complete.")
+    _drop_open(job)
+    move(state, job, JobState.COMPLETED)
+    if not job.spec.final_after_ms:
+        finish(state, job, JobState.FINAL)
+
+
+def finish(state: State, job: JobRun, to: JobState, reason: str = "") -> None:
+    """End a job. Its open tasks are left as rows: with their job ended they count for nothing, and writing a
+    million rows for one word would hold everybody up."""
+    leasing.withdraw_all(state, job, reason or "The job has ended.")
+    _drop_open(job)
+    move(state, job, to, reason)
+    job.ended_at = job.ended_at or state.now
+    forget(state, job)
+
+
+def _drop_open(job: JobRun) -> None:
+    job.open.clear()
+    job.queue.clear()
+    job.in_queue = job.in_progress = 0

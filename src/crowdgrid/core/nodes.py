@@ -1,0 +1,186 @@
+"""Nodes: joining, coming, going, offering, giving back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.core import leasing
+from crowdgrid.core.commands import Connect, Decline, Disconnect, Fetch, Heartbeat, Join, Remainder, Update
+from crowdgrid.core.effects import CloseLink, NodeChanged, Reply, TaskChanged
+from crowdgrid.core.lifecycle import TASK, step
+from crowdgrid.core.model import Assignment, AssignmentState, Node, NodeState, Task, TaskState
+from crowdgrid.core.scheduling import offers
+from crowdgrid.core.state import JobRun, Lease, NodeRun, State
+from crowdgrid.errors import BadInput, NotAllowed
+
+_replace = msgspec.structs.replace
+
+
+# --- coming and going --------------------------------------------------------------------------
+
+
+def join(state: State, command: Join) -> None:
+    """A node that was never here gets its number."""
+    state.last_node += 1
+    node = _replace(command.node, number=state.last_node, created_at=state.now, seen_at=state.now)
+    state.save(node)
+    if command.invitation is not None:
+        state.save(command.invitation)
+    state.emit(Reply(node))
+
+
+def connect(state: State, command: Connect) -> None:
+    """A node opened a link. What it holds goes on; a link it had before is closed."""
+    record = command.node
+    if record.state is NodeState.LEFT:
+        raise NotAllowed("This node was removed from the grid.", hint="Join again with a new invitation.")
+    node = state.nodes.get(record.number)
+    if node is None:
+        node = state.nodes[record.number] = NodeRun(record, state.now)
+    elif node.session:
+        state.emit(CloseLink(record.number, node.session, "The node opened a newer link."))
+        state.cores -= cores_of(node.record)
+    offers.withdraw(state, node)
+    # What the store knew of it may be older than what has been earned since.
+    earned = max((record, node.record), key=lambda known: known.validated + known.lost)
+    node.record = record = _replace(
+        record, seen_at=state.now, trust=earned.trust, validated=earned.validated, lost=earned.lost
+    )
+    node.session = command.session
+    node.heard_at = state.now
+    state.cores += cores_of(record)
+    for held in node.held.values():
+        held.expires_at = max(held.expires_at, state.now + leasing.LEASE_MS)
+        held.missed = 0
+    leasing.look_again(state, node, state.now + leasing.LEASE_MS)
+    state.save(node.record)
+    state.emit(NodeChanged(node.record, online=True))
+    state.emit(Reply(node.record))
+
+
+def cores_of(record: Node) -> int:
+    """Whole cores a node brings, at least one."""
+    return max(1, record.milli_cpus // 1000)
+
+
+def disconnect(state: State, command: Disconnect) -> None:
+    """A link closed; its leases are cut short, so that others do the work unless the node is back soon."""
+    node = state.nodes.get(command.node)
+    if node is None or node.session != command.session:
+        return
+    offers.withdraw(state, node)
+    node.session = 0
+    state.cores -= cores_of(node.record)
+    node.record = _replace(node.record, seen_at=state.now)
+    soon = state.now + leasing.RECONNECT_MS
+    for held in node.held.values():
+        held.expires_at = min(held.expires_at, soon)
+    if node.held:
+        leasing.look_again(state, node, soon)
+    state.save(node.record)
+    state.emit(NodeChanged(node.record, online=False))
+    leasing.forget_if_idle(state, node)
+
+
+def update(state: State, command: Update) -> None:
+    """A new record for a node. One that has left loses its link and its leases."""
+    record = command.node
+    node = state.nodes.get(record.number)
+    state.save(record)
+    state.emit(NodeChanged(record, online=bool(node and node.session)))
+    state.emit(Reply(record))
+    if node is None:
+        return
+    if node.session:
+        state.cores += cores_of(record) - cores_of(node.record)
+    offers.withdraw(state, node)
+    node.record = record
+    if record.state is NodeState.LEFT:
+        for held in list(node.held.values()):
+            leasing.end(state, held, AssignmentState.CANCELLED, "Its node was removed.", stale=False)
+        if node.session:
+            state.emit(CloseLink(record.number, node.session, "The node was removed from the grid."))
+
+
+# --- what a node says ----------------------------------------------------------------------------
+
+
+def heard(state: State, number: int) -> NodeRun | None:
+    """The node, noted as alive now."""
+    node = state.nodes.get(number)
+    if node is not None:
+        node.heard_at = state.now
+    return node
+
+
+def fetch(state: State, command: Fetch) -> None:
+    """A standing offer, in place of the last one."""
+    node = heard(state, command.node)
+    if node is not None:
+        offers.stand(state, node, command.slots, command.milli_cpus, command.memory_bytes)
+
+
+def heartbeat(state: State, command: Heartbeat) -> None:
+    """Alive, and holding these."""
+    node = heard(state, command.node)
+    if node is not None:
+        leasing.renew(state, node, command.held)
+
+
+def decline(state: State, command: Decline) -> None:
+    """Given back untouched: nothing against the task, and the node is not offered the job again for a while."""
+    heard(state, command.node)
+    for key in command.assignments:
+        held = state.leases.get(key)
+        if held is None or held.assignment.node != command.node:
+            continue
+        job = state.jobs[held.assignment.job]
+        job.declined[command.node] = state.now + limits.DECLINED_MS
+        leasing.end(state, held, AssignmentState.DECLINED, f"Its node declined: {command.reason}", stale=False)
+
+
+def remainder(state: State, command: Remainder) -> None:
+    """Split a task where its node stopped. What is done is leased to the node anew (at once, as it only has to be
+    reported), what is not goes back to the queue; the task itself is settled as `split`."""
+    node = heard(state, command.node)
+    held = state.leases.get(command.assignment)
+    if node is None or held is None or held.assignment.node != command.node:
+        return
+    job = state.jobs[held.assignment.job]
+    task = job.open[held.assignment.ordinal]
+    if not task.start <= command.at < task.stop:
+        raise BadInput("What is given back must lie inside the task.")
+    if command.at == task.start:
+        leasing.end(state, held, AssignmentState.DECLINED, "Its node gave it back.", stale=False)
+        return
+    _split(state, job, task, node, held, command.at)
+
+
+def _split(state: State, job: JobRun, task: Task, node: NodeRun, held: Lease, at: int) -> None:
+    leasing.release(state, held)
+    state.save(_replace(held.assignment, state=AssignmentState.DECLINED, ended_at=state.now))
+    parent = _replace(task, state=step(TASK, (task.state, TaskState.SPLIT)))
+    del job.open[task.ordinal]
+    job.in_progress -= 1
+    job.split += 1
+    state.save(parent)
+    done = _child(state, job, task, task.start, at)
+    rest = _child(state, job, task, at, task.stop)
+    leasing.enqueue(job, rest.ordinal)
+    state.save(rest)
+    state.emit(TaskChanged(parent, "Its node gave the rest of it back."))
+    pair: tuple[Task, Assignment] = leasing.lease(state, job, done, node)
+    leasing.send(state, node, [pair])
+    job.blocked = -1
+    state.order_stale = True
+
+
+def _child(state: State, job: JobRun, task: Task, start: int, stop: int) -> Task:
+    child = Task(job.number, job.tasks, start, stop, TaskState.IN_QUEUE, task.created_at, parent=task.ordinal)
+    job.tasks += 1
+    job.in_queue += 1
+    job.open[child.ordinal] = child
+    state.touch(job)
+    return child
+

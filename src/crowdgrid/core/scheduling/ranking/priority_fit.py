@@ -1,0 +1,23 @@
+"""The published priority formula of the orchestration study, with a closest fit of nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from crowdgrid import limits
+
+if TYPE_CHECKING:
+    from crowdgrid.core.scheduling.ranking import Head
+
+
+class PriorityFit:
+    """`Priority = (A/R − S·P_s)·W`: age over size, less staleness, more for what is under way."""
+
+    closest_fit: Final = True
+
+    @staticmethod
+    def urgency(head: Head) -> float:
+        """A in s, R = cores + GB/2, S the stale count, P_s and W from `limits`."""
+        size = head.milli_cpus / 1000 + head.memory_bytes / (2 << 30)
+        boost = limits.PROGRESS_BOOST if head.under_way else 1.0
+        return (head.age_s / size - head.stale * limits.STALE_PENALTY) * boost

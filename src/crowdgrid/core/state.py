@@ -1,0 +1,304 @@
+"""What the engine has in memory: every open job, task and assignment, and every node that is here.
+
+The classes here are the only mutable things of the engine. What must survive a restart is in the frozen
+records they carry or make (`JobRun.record()`); the rest (offers, measured rates, renewals) is found again by
+reconciliation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crowdgrid import limits
+from crowdgrid.core.effects import Effect, Save
+from crowdgrid.core.model import (
+    Assignment,
+    AssignmentKey,
+    Counts,
+    GridRow,
+    Job,
+    Node,
+    Record,
+    Task,
+)
+
+if TYPE_CHECKING:
+    from crowdgrid.core.scheduling.eligibility import Needs
+
+
+class Lease:
+    """An open assignment: when its lease runs out unless renewed, and when it ends in any case."""
+
+    __slots__ = ("assignment", "deadline_at", "expires_at", "missed")
+
+    def __init__(self, assignment: Assignment, now: int, lease_ms: int) -> None:
+        self.assignment = assignment
+        self.expires_at = now + lease_ms
+        self.deadline_at = now + assignment.deadline_ms
+        self.missed = 0  # heartbeats in a row that did not name it
+
+
+class JobRun:
+    """A job that has not ended, with its open tasks and its queue."""
+
+    __slots__ = (
+        "abandoned",
+        "alarm_at",
+        "attended",
+        "base",
+        "cursor",
+        "declined",
+        "ended_at",
+        "errors",
+        "hit",
+        "in_progress",
+        "in_queue",
+        "lane",
+        "lost",
+        "number",
+        "open",
+        "orphan_at",
+        "owner",
+        "page",
+        "paused",
+        "pool",
+        "priority",
+        "proved",
+        "queue",
+        "rank",
+        "rate",
+        "rates",
+        "reason",
+        "returning",
+        "retrying",
+        "revision",
+        "sealed",
+        "skips",
+        "spec",
+        "split",
+        "state",
+        "tasks",
+        "units",
+        "units_cut",
+        "units_done",
+        "validated",
+    )
+
+    def __init__(self, job: Job) -> None:
+        counts = job.counts
+        self.base = job
+        self.number = job.number
+        self.owner = job.owner
+        self.spec = job.spec
+        self.priority = job.spec.priority
+        self.state = job.state
+        self.paused = job.paused
+        self.reason = job.reason
+        self.hit = job.hit
+        self.revision = job.revision
+        self.ended_at = job.ended_at
+        self.sealed = job.sealed
+        self.retrying = job.retrying
+        self.units = counts.units
+        self.units_cut = counts.units_cut
+        self.units_done = counts.units_done
+        self.tasks = counts.tasks
+        self.in_queue = 0
+        self.in_progress = 0
+        self.validated = counts.validated
+        self.split = counts.split
+        self.abandoned = counts.abandoned
+        self.errors = counts.errors
+        self.lost = counts.lost
+        self.open: dict[int, Task] = {}
+        self.queue: list[int] = []  # heap of ordinals in the queue; may name tasks that have left it
+        self.rate = 0.0  # units per ms on the mean node
+        self.rates: dict[int, float] = {}  # the same by node
+        self.proved = 0  # largest piece whose time was measured
+        self.declined: dict[int, int] = {}  # node → not before
+        self.attended = 0  # clients that have it in hand
+        self.orphan_at = 0  # when it is sealed if nobody comes back; 0 not counting
+        self.alarm_at = 0  # when it is looked at next for what its time brings; 0 not at all
+        self.skips = 0  # plans in a row in which those who could run it had declined
+        self.pool: Pool | None = None  # the offers that suit it
+        self.lane: Lane | None = None  # its place in the active queue …
+        self.rank: tuple[float, int] | None = None  # … and its rank there; None in the backlog
+        self.returning = 0  # ordinals below this may be open in the store and not here yet: it had ended
+        self.page = 0  # the `Recall` under way that opens failed tasks again; 0 none …
+        self.cursor: tuple[int, ...] = ()  # … and where its page begins
+
+    def counts(self) -> Counts:
+        """Its counters as a record."""
+        return Counts(
+            self.units,
+            self.units_cut,
+            self.units_done,
+            self.tasks,
+            self.in_queue,
+            self.in_progress,
+            self.validated,
+            self.split,
+            self.abandoned,
+            self.errors,
+            self.lost,
+        )
+
+    def record(self) -> Job:
+        """The job as it is now."""
+        b = self.base
+        return Job(
+            b.number,
+            b.owner,
+            b.group,
+            b.name,
+            b.key,
+            b.created_at,
+            self.state,
+            self.spec,
+            self.counts(),
+            self.paused,
+            self.reason,
+            self.hit,
+            self.revision,
+            self.ended_at,
+            b.origin,
+            b.format,
+            self.sealed,
+            self.retrying,
+        )
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something could be leased now."""
+        return self.in_queue > 0 or self.units_cut < self.units
+
+
+class NodeRun:
+    """A node that is connected, or still holds assignments."""
+
+    __slots__ = ("check_at", "heard_at", "held", "key", "memory_bytes", "milli_cpus", "record", "session", "slots")
+
+    def __init__(self, record: Node, now: int) -> None:
+        self.record = record
+        self.session = 0  # 0: no link
+        self.heard_at = now
+        self.check_at = 0  # when it is looked at next for leases run out
+        self.held: dict[AssignmentKey, Lease] = {}
+        self.slots = 0  # the standing offer: what is left of it …
+        self.milli_cpus = 0  # … and what one slot can take
+        self.memory_bytes = 0
+        self.key: tuple[int, int, int, float, int] | None = None  # its place in the pools; None no offer
+
+
+class Pool:
+    """The standing offers that suit all jobs of the same needs; see `scheduling.offers`."""
+
+    __slots__ = ("jobs", "needs", "offers", "skips")
+
+    def __init__(self, needs: Needs) -> None:
+        self.needs = needs
+        self.jobs = 0  # in memory, with these needs
+        self.offers: list[tuple[int, int, int, float, int]] = []  # sorted
+        self.skips = 0  # plans since a node that suits last made an offer
+
+
+class Line:
+    """One owner's jobs in a lane: the first ones ranked, the others in the order of submission."""
+
+    __slots__ = ("active", "backlog")
+
+    def __init__(self) -> None:
+        self.active: list[tuple[float, int]] = []  # sorted
+        self.backlog: list[int] = []  # heap; may name jobs that have left
+
+
+class Lane:
+    """Jobs of one priority and one kind of need that have something to lease; see `scheduling.ready`."""
+
+    __slots__ = ("lines", "pool", "shares")
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.lines: dict[str, Line] = {}  # by owner
+        self.shares: list[tuple[float, float, int, str]] = []  # heap of (share, rank of the first job, owner)
+
+
+class Usage:
+    """What an owner used lately, in ms of run time, decayed; and what is under way."""
+
+    __slots__ = ("at", "under_way", "used")
+
+    def __init__(self, now: int) -> None:
+        self.used = 0.0
+        self.at = now
+        self.under_way = 0
+
+    def share(self, now: int) -> float:
+        """Use that counts against the owner now (β = .5^(Δt / half-life))."""
+        if now != self.at:
+            self.used *= 0.5 ** ((now - self.at) / limits.SHARE_HALF_LIFE_MS)
+            self.at = now
+        return self.used + self.under_way
+
+    def add(self, now: int, wall_ms: int) -> None:
+        """Book what a task took."""
+        self.share(now)  # what was used before decays first
+        self.used += wall_ms
+
+
+class State:
+    """Everything in memory, and the effects of the command being handled."""
+
+    def __init__(self, grid: GridRow, now: int) -> None:
+        self.grid = grid
+        self.now = now
+        self.last_tick = now
+        self.last_job = grid.jobs
+        self.last_node = grid.nodes
+        self.last_signature = grid.signatures
+        self.last_token = grid.tokens
+        self.last_invitation = grid.invitations
+        self.last_recall = 0
+        self.jobs: dict[int, JobRun] = {}
+        self.nodes: dict[int, NodeRun] = {}
+        self.leases: dict[AssignmentKey, Lease] = {}
+        self.names: dict[tuple[str, str], int] = {}  # (owner, name) of open jobs
+        self.keys: dict[tuple[str, str], int] = {}  # (owner, idempotency key) of open jobs
+        self.offering: dict[int, NodeRun] = {}  # nodes with a standing offer
+        self.pools: dict[Needs, Pool] = {}  # the offers, by what jobs need
+        self.cores = 0  # of the nodes that are connected
+        self.checks: list[tuple[int, int]] = []  # heap of (check_at, node)
+        self.alarms: list[tuple[int, int]] = []  # heap of (alarm_at, job)
+        self.woken: dict[int, JobRun] = {}  # jobs that may have something to lease, for the next plan
+        self.levels: dict[int, dict[Needs, Lane]] = {}  # the active queue, by priority
+        self.ordered_at = now
+        self.eased: dict[str, None] = {}  # owners with less under way than at the last plan
+        self.usage: dict[str, Usage] = {}
+        self.owned: dict[str, int] = {}  # jobs in memory, by owner
+        self.recalls: dict[int, object] = {}  # what each `Recall` under way is for
+        self.late: dict[AssignmentKey, object] = {}  # late results waiting for their `Recalled`
+        self.dirty: dict[int, JobRun] = {}
+        self.out: list[Effect] = []
+
+    def emit(self, effect: Effect) -> None:
+        """Have `effect` performed after the commit."""
+        self.out.append(effect)
+
+    def save(self, record: Record) -> None:
+        """Have `record` committed."""
+        self.out.append(Save(record))
+
+    def touch(self, job: JobRun) -> None:
+        """Have `job` saved and announced once, at the end of this command."""
+        self.dirty[job.number] = job
+
+    def use_of(self, owner: str) -> Usage:
+        """The owner's usage account."""
+        usage = self.usage.get(owner)
+        if usage is None:
+            usage = self.usage[owner] = Usage(self.now)
+        return usage
+
+    def job(self, number: int) -> JobRun | None:
+        """The job if it is in memory."""
+        return self.jobs.get(number)

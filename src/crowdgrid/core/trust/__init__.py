@@ -1,0 +1,1 @@
+"""Whether results agree, and what a node's word is worth."""

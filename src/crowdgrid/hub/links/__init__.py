@@ -1,0 +1,1 @@
+"""The two links: nodes that take work, clients that give it."""

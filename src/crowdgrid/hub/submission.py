@@ -1,0 +1,300 @@
+"""Submitting: everything a person may do to a job, checked before the engine hears of it.
+
+One place for REST and the client link, so both refuse the same things in the same words. A request is checked
+against `crowdgrid.limits` and what this grid can run; what only the engine knows (two jobs of one name at once, a
+gap in what is appended) it refuses itself, before anything has changed.
+
+Appends to one job reach the keeper in the order in which they were asked for, however long putting their bytes
+takes: a lock a job is held until the command is queued, not until it is answered. Small appends take it without
+waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from crowdgrid import ids as naming
+from crowdgrid import limits
+from crowdgrid.core import commands, reducing, splitting
+from crowdgrid.core.model import Chunk, Job, JobSpec
+from crowdgrid.errors import BadInput, BadProgram, Conflict, NotFound, TooLarge
+from crowdgrid.hub.access import Place, Principal, Verb, authorize
+from crowdgrid.protocol.messages import JobRequest
+
+if TYPE_CHECKING:
+    from crowdgrid.hub.inputs import Inputs
+    from crowdgrid.hub.keeper import Keeper
+    from crowdgrid.hub.programs import Programs
+
+RUNTIMES: Final = ("wasm", "echo")
+KNOWN_JOBS: Final = 10_000
+LABELS: Final = 64
+_LOOKS_LIKE_ID: Final = re.compile(r"[jta][a-z2-7]{26}")
+_SPEC_FIELDS: Final = tuple(name for name in JobSpec.__struct_fields__ if name in JobRequest.__struct_fields__)
+
+
+class _Known:
+    """What of a job never changes, and the turnstile of its appends."""
+
+    __slots__ = ("lock", "number", "owner")
+
+    def __init__(self, job: Job) -> None:
+        self.number = job.number
+        self.owner = job.owner
+        self.lock = asyncio.Lock()
+
+
+class Submissions:
+    """See the module."""
+
+    def __init__(self, keeper: Keeper, inputs: Inputs, programs: Programs) -> None:
+        self._keeper = keeper
+        self._inputs = inputs
+        self._programs = programs
+        self._known: OrderedDict[int, _Known] = OrderedDict()
+
+    # --- opening ------------------------------------------------------------------------------
+
+    async def open(self, principal: Principal, request: JobRequest) -> Job:
+        """The job asked for: a new one, or the one that was opened with the same key before.
+
+        Raises:
+            BadInput: something in the request cannot be used.
+            BadProgram: the program is not here, or not one this grid can run.
+            Conflict: the name is taken, or the key was used for another job.
+            NotAllowed: the principal may not submit.
+        """
+        job, _ = await self.open_once(principal, request)
+        return job
+
+    async def open_once(self, principal: Principal, request: JobRequest) -> tuple[Job, bool]:
+        """As `open`, and whether the job is new."""
+        authorize(principal, Verb.CREATE, Place.JOBS)
+        spec = check_request(request)
+        if (known := await self._same_key(principal, request, spec)) is not None:
+            return known, False
+        await self._check_name(principal, request.name)
+        checked = await self._programs.ready(request.program, request.runtime)
+        last = self._keeper.grid.jobs
+        job: Job = await self._keeper.ask(
+            commands.Submit(
+                owner=principal.owner,
+                spec=spec,
+                units=splitting.units(request.split),
+                sealed=request.sealed,
+                name=request.name,
+                key=request.key,
+                group=request.group,
+                checked=checked,
+            )
+        )
+        return self._learn(_same_work(job, spec)), job.number > last
+
+    async def _same_key(self, principal: Principal, request: JobRequest, spec: JobSpec) -> Job | None:
+        if not request.key:
+            return None
+        job = await self._keeper.store.job_keyed(principal.owner, request.key)
+        return self._learn(_same_work(job, spec)) if job else None
+
+    async def _check_name(self, principal: Principal, name: str) -> None:
+        if name and await self._keeper.store.job_named(principal.owner, name):
+            raise Conflict(
+                f"You already have a job named {name!r}.",
+                hint="Choose another name, or look at that one with `crowdgrid jobs show`.",
+            )
+
+    # --- finding ------------------------------------------------------------------------------
+
+    async def find(self, principal: Principal, text: str) -> Job:
+        """A job by its public id, or one of the principal's own by its name. Raises NotFound."""
+        number = self._number(text)
+        if number:
+            job = await self._keeper.store.job(number)
+        else:
+            job = await self._keeper.store.job_named(principal.owner, text)
+        if job is None or not principal.sees(job.owner):
+            raise NotFound(f"There is no job {text[:80]!r} of yours.", hint="`crowdgrid jobs ls` lists your jobs.")
+        return self._learn(job)
+
+    def _number(self, text: str) -> int:
+        """The job's number in a public id; 0 when it is none."""
+        if not _LOOKS_LIKE_ID.fullmatch(text):
+            return 0
+        try:
+            kind, number, _, _ = self._keeper.ids.numbers(text)
+        except NotFound:
+            return 0
+        return number if kind == naming.type_job else 0
+
+    def cursor(self, text: str) -> int:
+        """The number of the job a page ended with. Raises BadInput."""
+        if number := self._number(text):
+            return number
+        raise BadInput(f"before: {text[:40]!r} is not the end of a page.", hint="Send back `next` as it came.")
+
+    def _learn(self, job: Job) -> Job:
+        if job.number not in self._known:
+            self._known[job.number] = _Known(job)
+            if len(self._known) > KNOWN_JOBS:
+                self._forget_one()
+        return job
+
+    def _forget_one(self) -> None:
+        number, known = self._known.popitem(last=False)
+        if known.lock.locked():
+            self._known[number] = known
+
+    async def _mine(self, principal: Principal, text: str) -> _Known:
+        """What is known of a job the principal may change."""
+        known = self._known.get(self._number(text))
+        if known is None or not principal.sees(known.owner):
+            job = await self.find(principal, text)
+            authorize(principal, Verb.CHANGE, job)
+            return self._known[job.number]
+        authorize(principal, Verb.CHANGE, Place.JOBS)
+        return known
+
+    # --- input --------------------------------------------------------------------------------
+
+    async def append(
+        self, principal: Principal, job: str, first: int, items: Sequence[bytes] = (), blob: str = ""
+    ) -> int:
+        """Append units from ordinal `first` on; returns how many units the job has then.
+
+        Args:
+            job: its public id or name.
+            items: the units, or instead `blob`: digest of a packed chunk of them, put before.
+
+        Raises:
+            BadInput: nothing, or both, were given, or there is a gap before `first`.
+            TooLarge: over `limits.CHUNK_BYTES`. NotFound: no such job or blob. Conflict: the job is sealed.
+        """
+        if first < 0 or first + len(items) > limits.JOB_ITEMS:
+            raise BadInput(f"A job's units have ordinals from 0 to {limits.JOB_ITEMS:,}.")
+        if bool(items) == bool(blob):
+            raise BadInput("An append needs either items or the digest of a chunk.")
+
+        async def chunk(number: int) -> Chunk:
+            if blob:
+                return await self._inputs.add_blob_chunk(number, first, naming.check_digest(blob))
+            return await self._inputs.add_items(number, first, items)
+
+        known = await self._mine(principal, job)
+        async with known.lock:
+            answer = self._keeper.submit(commands.Append(await chunk(known.number)))
+        units: int = await answer
+        return units
+
+    async def seal(self, principal: Principal, job: str) -> None:
+        """Nothing more will be appended; all appends asked for before come first."""
+        known = await self._mine(principal, job)
+        async with known.lock:
+            answer = self._keeper.submit(commands.Seal(known.number))
+        await answer
+
+    # --- steering -----------------------------------------------------------------------------
+
+    async def cancel(self, principal: Principal, job: str, reason: str = "") -> None:
+        """End the job for good."""
+        known = await self._mine(principal, job)
+        if len(reason) > limits.NAME_CHARS:
+            raise TooLarge(f"A reason has at most {limits.NAME_CHARS} characters.")
+        command = commands.Cancel(known.number, reason) if reason else commands.Cancel(known.number)
+        await self._keeper.ask(command)
+
+    async def steer(self, principal: Principal, job: str, command: Callable[[int], commands.Command]) -> None:
+        """Pause, resume, retry or reprioritise: `command` makes it of the job's number."""
+        known = await self._mine(principal, job)
+        await self._keeper.ask(command(known.number))
+
+
+def _same_work(job: Job, spec: JobSpec) -> Job:
+    if msgspec.structs.replace(job.spec, priority=spec.priority) != spec:
+        raise Conflict("This key was used for another job.", hint="Use a fresh key for each job you open.")
+    return job
+
+
+# --- what may be asked for -----------------------------------------------------------------------
+
+
+def check_request(request: JobRequest) -> JobSpec:
+    """The work a request describes, checked against the limits. Raises BadInput, TooLarge or BadProgram."""
+    naming.check_digest(request.program)
+    splitting.check(request.split)
+    reducing.check(request.reduce)
+    check_name(request.name)
+    _check_args(request.args)
+    _check_numbers(request)
+    _check_places(request)
+    if request.runtime not in RUNTIMES:
+        raise BadProgram(
+            f"This grid has no runtime {request.runtime[:40]!r}.", hint=f"Use one of {', '.join(RUNTIMES)}."
+        )
+    if request.sealed and splitting.appended(request.split):
+        raise BadInput(
+            "A job of items or lines that is sealed from the start would have no input.",
+            hint="Open it unsealed, append, then seal it.",
+        )
+    return JobSpec(**{name: getattr(request, name) for name in _SPEC_FIELDS})
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not be typed, printed or told from an id. Raises BadInput or TooLarge."""
+    if len(name) > limits.NAME_CHARS:
+        raise TooLarge(f"A name has at most {limits.NAME_CHARS} characters.")
+    if name and (not name.isprintable() or name != name.strip() or "/" in name or name in (".", "..")):
+        raise BadInput(f"{name!r} cannot be a name.", hint="Use printable characters without / or spaces around.")
+    if _LOOKS_LIKE_ID.fullmatch(name):
+        raise BadInput(f"The name {name!r} looks like an id.", hint="Choose another one.")
+
+
+def _check_args(args: tuple[str, ...]) -> None:
+    if len(args) > limits.ARGS:
+        raise TooLarge(f"A program gets at most {limits.ARGS} arguments, not {len(args):,}.")
+    for at, arg in enumerate(args):
+        if "\0" in arg:
+            raise BadInput(f"Argument {at} holds a zero byte, which no argument can.")
+        if len(arg.encode()) > limits.ARG_BYTES:
+            raise TooLarge(f"Argument {at} is over {limits.ARG_BYTES:,} bytes.", hint="Send it as input instead.")
+
+
+# field -> (least, most, unit)
+_BETWEEN: Final[dict[str, tuple[int, int, str]]] = {
+    "timeout_ms": (limits.TIMEOUT_MS_MIN, limits.TIMEOUT_MS_MAX, " ms"),
+    "memory_bytes": (limits.MEMORY_BYTES_MIN, limits.MEMORY_BYTES_MAX, " bytes"),
+    "output_bytes": (1, limits.OUTPUT_BYTES, " bytes"),
+    "milli_cpus": (1, 1_000_000, " thousandths of a core"),
+    "priority": (-limits.PRIORITY_MAX, limits.PRIORITY_MAX, ""),
+    "target_ms": (limits.TIMEOUT_MS_MIN, limits.TIMEOUT_MS_MAX, " ms"),
+    "max_errors": (0, limits.JOB_ITEMS, ""),
+    "stale_ceiling": (1, 1_000_000, ""),
+    "min_trust": (0, 10, ""),
+}
+
+
+def check_between(field: str, value: float) -> None:
+    """Refuse a number outside its field's limits. Raises BadInput."""
+    least, most, unit = _BETWEEN[field]
+    if not least <= value <= most:
+        raise BadInput(f"{field} is {value:,}{unit}; it may be {least:,} to {most:,}{unit}.")
+
+
+def _check_numbers(request: JobRequest) -> None:
+    for field in _BETWEEN:
+        check_between(field, getattr(request, field))
+
+
+def _check_places(request: JobRequest) -> None:
+    if len(request.labels) > LABELS:
+        raise TooLarge(f"A job asks for at most {LABELS} labels.")
+    for word in (*request.labels, request.region, request.group, request.key):
+        if len(word) > limits.NAME_CHARS or not word.isprintable():
+            raise BadInput(
+                f"A label, region, group or key is printable and has at most {limits.NAME_CHARS} characters."
+            )

@@ -1,0 +1,84 @@
+"""Every limit in one place, units last. Relations that must hold are asserted at the end.
+
+What comes from the network, a file or a person is checked against these where it enters.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- the wire -------------------------------------------------------------------------------
+FRAME_BYTES: Final = 1 << 20  # one WebSocket message
+INLINE_BYTES: Final = 64 * 1024  # a payload in a message; more travels as a blob
+FRAME_TASKS: Final = 1_000  # tasks in one Assign, reports in one Report
+FRAMES_QUEUED: Final = 64  # unsent frames of one link; a slower reader is cut off
+BLOB_BYTES: Final = 1 << 30  # one blob
+CHUNK_BYTES: Final = 4 << 20  # items or lines stored together
+ANSWER_BYTES: Final = (
+    64 << 20
+)  # an answer given whole (collect, concatenate); larger ones are read as a stream
+APPEND_ITEMS: Final = 1_000  # items of one Append message sent inline
+
+# --- a job ----------------------------------------------------------------------------------
+PROGRAM_BYTES: Final = 64 << 20
+ARGS: Final = 256
+ARG_BYTES: Final = 32 * 1024
+NAME_CHARS: Final = 200
+RANGE_BOUND: Final = (1 << 63) - 1  # |start|, |stop|
+JOB_ITEMS: Final = 1 << 40
+GRID_AXES: Final = 16
+GRID_VALUES: Final = 100_000
+OUTPUT_BYTES: Final = 256 << 20  # what one run may write to stdout
+OUTPUT_BYTES_DEFAULT: Final = 16 << 20
+STDERR_TAIL_BYTES: Final = 4 * 1024
+MEMORY_BYTES_MIN: Final = 1 << 20
+MEMORY_BYTES_MAX: Final = 1 << 40
+MEMORY_BYTES_DEFAULT: Final = 512 << 20
+TIMEOUT_MS_MIN: Final = 10
+TIMEOUT_MS_MAX: Final = 7 * 86_400_000
+TIMEOUT_MS_DEFAULT: Final = 60_000
+PRIORITY_MAX: Final = 100  # −100 … 100
+ERRORS_MAX_DEFAULT: Final = 100  # program errors before the job stops
+STALE_CEILING_DEFAULT: Final = 10  # lost leases before a task is abandoned
+NUMBER_CHARS: Final = 4_000  # a decimal number a reducer reads
+
+# --- time -----------------------------------------------------------------------------------
+HEARTBEAT_SECONDS: Final = 20
+LEASE_SECONDS: Final = 60  # renewed by heartbeats; also when a silent node counts as lost
+RECONNECT_SECONDS: Final = 5  # what is left of a lease when its node's socket closes
+ORPHAN_SECONDS: Final = 300  # an open job whose client is gone is sealed after this
+TICK_GAP_SECONDS: Final = 5  # a longer gap means this machine slept: leases are extended
+TICK_MS: Final = 250
+DEADLINE_FACTOR: Final = 4  # a lease may last this many time-outs of all its runs …
+DEADLINE_SLACK_MS: Final = 60_000  # … and this much for waiting and sending; never renewed
+DECLINED_MS: Final = 30_000  # how long a node that declined a job is not offered it again
+TARGET_SECONDS: Final = 1.0  # how long one task should take on the node that asks
+RERANK_MS: Final = 1_000  # the active queue is sorted at most this often
+
+# --- the engine -----------------------------------------------------------------------------
+BATCH_COMMANDS: Final = 500  # commands of one group commit
+BATCH_RESULTS: Final = 4_000  # results in the reports of one group commit
+REBUILD_SECONDS_MAX: Final = 15  # the longest pause between two attempts to rebuild from the store
+INBOUND_COMMANDS: Final = 20_000  # commands waiting for the keeper; more is Busy
+ACTIVE_QUEUE: Final = 1_000  # queue heads looked at in one plan
+OFFERS_TRIED: Final = 64  # waiting offers tried for one task
+SKIPS_PER_STALE: Final = 10  # plans that passed a queue head over before it counts as stale once
+STALE_PENALTY: Final = 10.0  # P_s of the priority formula
+PROGRESS_BOOST: Final = 1.5  # W of the priority formula, for a job that is under way
+SHARE_HALF_LIFE_MS: Final = 86_400_000
+RECALL_ROWS: Final = 1_000
+BLOCK_TASKS: Final = 1_024  # ordinals folded into one partial
+HELD_ASSIGNMENTS: Final = 4_000  # assignments one node may hold
+EVENTS_KEPT: Final = 10_000
+
+# --- people ---------------------------------------------------------------------------------
+PAGE_ROWS: Final = 1_000
+PAGE_ROWS_DEFAULT: Final = 100
+JOBS_OPEN_PER_OWNER: Final = 10_000
+NODES_PER_OWNER: Final = 100_000
+
+assert INLINE_BYTES * 8 <= FRAME_BYTES, "a frame holds several inline payloads"
+assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS, "a lease survives two lost heartbeats"
+assert RECONNECT_SECONDS < LEASE_SECONDS
+assert BATCH_COMMANDS < INBOUND_COMMANDS
+assert FRAME_TASKS <= HELD_ASSIGNMENTS

@@ -1,0 +1,1 @@
+"""The wire: messages, codec, signatures. The one place another language's client has to copy."""

@@ -1,0 +1,68 @@
+"""Takes away from a worker process what it will never need, before it sees any program.
+
+The sandbox (wasmtime) is the wall; this is the fence behind it. In order: die with the agent, no core
+dumps, few files, no new processes or threads, no way to gain privileges, no environment, low priority.
+RLIMIT_AS is not set: wasmtime reserves 4 GiB of address space for each linear memory and never
+touches most of it; memory is limited by the store's limits instead.
+
+Each step is best effort where the platform lacks it (prctl is Linux only); none can be undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from typing import Final
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_NO_NEW_PRIVS: Final = 38
+NICE: Final = 10
+OPEN_FILES: Final = 64
+FILE_BYTES: Final = 1 << 30  # the largest file it may write: a compiled program in the cache
+
+# wasmtime starts a thread per processor for each of its two pools; a worker runs one program at a time.
+THREADS: Final = {"TOKIO_WORKER_THREADS": "1", "RAYON_NUM_THREADS": "2"}
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when process `parent` ends, even while it computes."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(0)
+
+
+def give_up_rights() -> None:
+    """Low priority, no core dumps, few files, no new privileges, empty environment."""
+    os.environ.clear()
+    os.environ.update(THREADS)
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def no_more_processes() -> None:
+    """Forbid new processes and threads; call it when every thread this worker needs is running.
+
+    The kernel does not apply this to root.
+    """
+    if hasattr(resource, "RLIMIT_NPROC"):
+        _limit(resource.RLIMIT_NPROC, 0)
+
+
+def _limit(what: int, value: int) -> None:
+    _, hard = resource.getrlimit(what)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(what, (value, value))
+
+
+def _prctl(option: int, argument: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)

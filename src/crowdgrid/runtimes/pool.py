@@ -1,0 +1,224 @@
+"""A pool of worker processes: the part of every sandboxed runtime that does not know what runs.
+
+A call of `run` takes one worker for as long as its batch lasts. Time-out, stop and flood end the worker;
+the rest of the batch goes on in a fresh one. Only a worker that was ended from outside, or that broke,
+makes a node error, and then for all runs of the batch not yet answered.
+
+Invariants: never more processes than workers asked for (when shrunk, as soon as the surplus is done);
+a worker is idle, busy in one call, or being ended; when `close` returns no process is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from crowdgrid.errors import CrowdgridError, Unavailable
+from crowdgrid.runtimes import Finished, Run, frames, sentences
+from crowdgrid.runtimes.child import Child
+
+LOAD_SECONDS: Final = 300.0  # the longest a program may take to compile
+RECEIVE_SECONDS: Final = 5.0  # the longest the rest of an answer may take once it has begun to arrive
+
+
+class Pool:
+    """Runs batches in worker processes of one kind. The base of the adapters; see the port for `run`.
+
+    Args:
+        kind: which worker to start, see `worker`.
+        workers: how many processes.
+        cache: a folder that workers may keep compiled programs in.
+    """
+
+    def __init__(self, kind: str, workers: int, cache: Path | None = None) -> None:
+        self._kind = kind
+        self._target = workers
+        self._cache = cache
+        self._idle: list[Child] = []  # the last one used is used next: its program is loaded
+        self._busy: set[Child] = set()
+        self._taken = 0  # calls that hold a place; each has at most one worker, busy or starting
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._starting = 0  # workers being started by calls that wait for them
+        self._fills: set[asyncio.Task[None]] = set()  # workers being started in advance
+        self._ends: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of all workers."""
+        return tuple(child.pid for child in (*self._idle, *self._busy))
+
+    async def start(self) -> None:
+        """Start all workers. See the port."""
+        children = await asyncio.gather(*(self._spawn() for _ in range(self._target)), return_exceptions=True)
+        failed = [child for child in children if isinstance(child, BaseException)]
+        self._idle += [child for child in children if isinstance(child, Child)]
+        if failed:
+            await self.close()
+            raise failed[0]
+
+    async def run(self, program: str, path: str, runs: Sequence[Run]) -> list[Finished]:
+        """Run a batch in one worker. See the port."""
+        await self._take_place()
+        try:
+            return await self._run(program, path, list(runs))
+        finally:
+            self._give_place_back()
+
+    async def resize(self, workers: int) -> None:
+        """Change the number of workers. See the port."""
+        self._target = workers
+        self._settle()
+
+    async def close(self) -> None:
+        """End all workers. See the port."""
+        self._closed = True
+        for fill in self._fills:
+            fill.cancel()
+        while self._idle:
+            self._end(self._idle.pop())
+        for child in self._busy:
+            self._end(child)
+        await asyncio.gather(*self._fills, *self._ends, return_exceptions=True)
+
+    # --- one batch ---
+
+    async def _run(self, program: str, path: str, runs: list[Run]) -> list[Finished]:
+        done: list[Finished] = []
+        while len(done) < len(runs):
+            try:
+                child = await self._checkout()
+            except CrowdgridError as error:
+                return done + [sentences.node_error(error.message)] * (len(runs) - len(done))
+            reusable = False
+            try:
+                reusable = await _drive(child, frames.Batch(program, path, runs[len(done) :]), done)
+            finally:
+                await self._checkin(child, reusable)
+        return done
+
+    async def _checkout(self) -> Child:
+        while not self._idle and self._fills:
+            await asyncio.wait(self._fills, return_when=asyncio.FIRST_COMPLETED)
+        if self._idle:
+            child = self._idle.pop()
+        else:
+            self._starting += 1
+            try:
+                child = await self._spawn()
+            finally:
+                self._starting -= 1
+        self._busy.add(child)
+        return child
+
+    async def _checkin(self, child: Child, reusable: bool) -> None:
+        self._busy.discard(child)
+        if reusable and not child.gone and not self._closed:
+            self._idle.append(child)
+        else:
+            await asyncio.shield(self._end(child))
+
+    # --- places and processes ---
+
+    async def _take_place(self) -> None:
+        if self._taken < self._target and not self._queue:
+            self._taken += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._queue.remove(turn)
+            else:  # the place came at the same moment
+                self._give_place_back()
+            raise
+
+    def _give_place_back(self) -> None:
+        self._taken -= 1
+        self._settle()
+
+    def _settle(self) -> None:
+        """Give free places to those who wait; end surplus idle workers, start missing ones."""
+        while self._queue and self._taken < self._target:
+            self._taken += 1
+            self._queue.popleft().set_result(None)
+        there = len(self._idle) + len(self._busy) + self._starting + len(self._fills)
+        surplus = len(self._idle) if self._closed else min(len(self._idle), there - self._target)
+        for _ in range(surplus):
+            self._end(self._idle.pop(0))
+        for _ in range(0 if self._closed else self._target - there):
+            fill = asyncio.create_task(self._fill())
+            self._fills.add(fill)
+            fill.add_done_callback(self._fills.discard)
+
+    async def _fill(self) -> None:
+        # Should it fail, the next run tries again and reports why.
+        with contextlib.suppress(CrowdgridError):
+            child = await self._spawn()
+            self._fills.remove(cast(asyncio.Task[None], asyncio.current_task()))
+            self._idle.append(child)
+            self._settle()  # the pool may have shrunk meanwhile
+
+    async def _spawn(self) -> Child:
+        child = await Child.spawn(self._kind, self._cache)
+        if self._closed:
+            await child.kill()
+            raise Unavailable("This runtime is closed.")
+        child.on_gone = self._on_gone
+        return child
+
+    def _end(self, child: Child) -> asyncio.Task[None]:
+        """Kill it now, reap it in the background."""
+        child.signal()
+        end = asyncio.create_task(child.kill())
+        self._ends.add(end)
+        end.add_done_callback(self._ends.discard)
+        return end
+
+    def _on_gone(self, child: Child) -> None:
+        if child in self._idle:
+            self._idle.remove(child)
+            self._end(child)
+            self._settle()
+
+
+async def _drive(child: Child, batch: frames.Batch, done: list[Finished]) -> bool:
+    """Have `child` run `batch`; append to `done` what it came to. Returns whether it can be used again."""
+    left = deque(batch.runs)
+    seconds, loaded, begun = LOAD_SECONDS, False, False
+    child.send(batch)
+    while left:
+        try:
+            message = await child.receive(seconds)
+        except TimeoutError:
+            if child.receiving and not begun:
+                seconds, begun = RECEIVE_SECONDS, True
+                continue
+            done.append(_too_late(left[0], loaded))
+            return False
+        match message:
+            case frames.Loaded():
+                loaded = True
+            case frames.Done(results) if len(results) <= len(left):
+                done += results
+                for _ in results:
+                    left.popleft()
+                if message.leaving:
+                    return False
+            case _:
+                done += [sentences.node_error("The worker process was ended from outside.")] * len(left)
+                return False
+        seconds, begun = (left[0].limits.timeout_ms / 1000 if left else 0.0), False
+    return True
+
+
+def _too_late(run: Run, loaded: bool) -> Finished:
+    if loaded:
+        return sentences.timed_out(run.limits.timeout_ms)
+    return sentences.node_error("The program could not be compiled here in time.")

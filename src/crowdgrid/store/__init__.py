@@ -1,0 +1,158 @@
+"""Port `Store`: where the grid's records are kept, and the fence that lets only one hub write.
+
+Adapters: `memory.py` (tests, throw-away grids), `sqlite.py`, `postgres.py`; one schema, `schema.py`. `tests/contracts/test_store.py` is
+the contract, run over all of them.
+
+Rules every adapter keeps:
+
+- `commit` is all or nothing. When it returns, the batch survives `kill -9` and power loss.
+- Every commit first moves the grid row: `UPDATE grid SET batch = :batch … WHERE epoch = :mine AND batch = :batch - 1`.
+  No row means another hub took over: `errors.Fenced`, nothing written. Any other failure is `errors.Unavailable`
+  and leaves the outcome unknown until `open()` reads `batch` again.
+- `open` takes the store over: it raises `epoch` by one, so that every earlier opener is fenced off.
+- Reads see committed state only and may run while a commit is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from crowdgrid.core.model import (
+    Assignment,
+    Chunk,
+    GridRow,
+    Invitation,
+    Job,
+    JobState,
+    Node,
+    Partial,
+    Record,
+    Signature,
+    Task,
+    TaskState,
+    Token,
+)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One transaction.
+
+    Attributes:
+        grid: the grid row after this batch; `grid.batch` is one more than the last committed.
+        records: saved in place of those with the same key (the last one of a key wins; callers pass each key once).
+        dropped_partials: (job, block) to forget.
+        dropped_jobs: job numbers whose every row is to go (retention); only ended jobs.
+    """
+
+    grid: GridRow
+    records: Sequence[Record] = ()
+    dropped_partials: Sequence[tuple[int, int]] = ()
+    dropped_jobs: Sequence[int] = ()
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What a hub needs to go on: only what is still open.
+
+    Jobs that are validating, open, sealed or completed; open tasks (up to `TaskState.FAILED`) of those jobs,
+    by (job, ordinal); leased assignments of those tasks; every node that holds one of them; all tokens and invitations.
+    """
+
+    grid: GridRow
+    jobs: tuple[Job, ...]
+    tasks: tuple[Task, ...]
+    assignments: tuple[Assignment, ...]
+    nodes: tuple[Node, ...]
+    tokens: tuple[Token, ...]
+    invitations: tuple[Invitation, ...]
+
+
+class SettledRow(msgspec.Struct, frozen=True, gc=False):
+    """A settled task with the assignment (and its result) that settled it; None for abandoned or split ones."""
+
+    task: Task
+    assignment: Assignment | None
+
+
+class Store(Protocol):
+    """See the module's rules. Every method raises `errors.Unavailable` when the store cannot be reached or
+    written (full disk, lost database), with what happened in the message."""
+
+    async def open(self, *, grid_id: bytes, id_key: bytes) -> Opened:
+        """Migrate to the newest revision, take the store over, load what is open. The two arguments are used
+        once, when the grid is new. Raises `errors.Unavailable` (also: the schema is newer than this version)."""
+        ...
+
+    async def commit(self, batch: Batch) -> None:
+        """Write one batch. Raises `errors.Fenced` or `errors.Unavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything. Safe to call twice."""
+        ...
+
+    # --- reads; every list is paged: at most `limit` (≤ limits.RECALL_ROWS) rows after the cursor ---
+
+    async def job(self, number: int) -> Job | None: ...
+
+    async def job_named(self, owner: str, name: str) -> Job | None: ...
+
+    async def job_keyed(self, owner: str, key: str) -> Job | None: ...
+
+    async def jobs(
+        self, *, owner: str = "", states: Sequence[JobState] = (), before: int = 0, limit: int = 100
+    ) -> list[Job]:
+        """Newest first, numbers below `before` (0: from the newest); `owner` "" for everybody's."""
+        ...
+
+    async def task(self, job: int, ordinal: int) -> Task | None: ...
+
+    async def tasks(
+        self, job: int, *, states: Sequence[TaskState] = (), after: int = -1, limit: int = 100
+    ) -> list[Task]:
+        """By ordinal, above `after`."""
+        ...
+
+    async def children(self, job: int, parent: int) -> list[Task]:
+        """The tasks one task was split into, by start."""
+        ...
+
+    async def settled(self, job: int, *, after: int = -1, stop: int = -1, limit: int = 1000) -> list[SettledRow]:
+        """Settled tasks (validated, split, abandoned) by ordinal, above `after` and, unless −1, below `stop`."""
+        ...
+
+    async def flawed(self, job: int, *, after: int = -1, limit: int = 1000) -> list[SettledRow]:
+        """Abandoned tasks and validated ones with `errors` > 0, by ordinal, above `after`."""
+        ...
+
+    async def assignments(self, job: int, ordinal: int) -> list[Assignment]:
+        """All of one task, by attempt."""
+        ...
+
+    async def signature(self, number: int) -> Signature | None: ...
+
+    async def chunks(self, job: int, *, first: int, stop: int) -> list[Chunk]:
+        """The chunks that hold units of [first, stop), in order."""
+        ...
+
+    async def partials(self, job: int) -> list[Partial]:
+        """By block."""
+        ...
+
+    async def node(self, number: int) -> Node | None: ...
+
+    async def node_keyed(self, key: bytes) -> Node | None: ...
+
+    async def nodes(self, *, owner: str = "", after: int = 0, limit: int = 100) -> list[Node]:
+        """By number, above `after`."""
+        ...
+
+    async def ended_before(self, when: int, *, limit: int = 100) -> list[int]:
+        """Numbers of jobs that ended before `when` (ms), oldest first: for retention."""
+        ...
+
+    def named_blobs(self) -> AsyncIterator[str]:
+        """Every blob digest some record names (programs, chunks, results), in pages, for the collector."""
+        ...
