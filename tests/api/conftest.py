@@ -26,14 +26,23 @@ def owner() -> str:
     return f"owner{next(_owners)}"
 
 
+@pytest.fixture(autouse=True)
+def tidy(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test leaves open in the shared hub is cancelled, so that the next one's nodes get nothing of it."""
+    yield
+    found = request.getfixturevalue("hub") if "hub" in request.fixturenames else None
+    if isinstance(found, RunningHub):
+        with found.client() as admin:
+            states = ["validating", "open", "sealed"]
+            for job in admin.get("/v1/jobs", params={"limit": 1000, "state": states}).json()["jobs"]:
+                admin.post(f"/v1/jobs/{job['id']}/cancel", json={})
+
+
 @pytest.fixture
 def person(hub: RunningHub, owner: str) -> Iterator[httpx.Client]:
-    """A submitter; what it leaves open is cancelled, so that the next test's nodes get nothing of it."""
+    """A submitter."""
     with hub.client(owner) as client:
         yield client
-        for job in client.get("/v1/jobs", params={"limit": 1000}).json()["jobs"]:
-            if job["state"] in ("validating", "open", "sealed"):
-                client.post(f"/v1/jobs/{job['id']}/cancel", json={})
 
 
 @pytest.fixture

@@ -59,9 +59,7 @@ def test_why_says_what_stands_in_the_way(hub: RunningHub, person: httpx.Client, 
     node.leave()
 
 
-def test_why_explains_a_task_before_and_after_it_settled(
-    hub: RunningHub, person: httpx.Client, program: str
-) -> None:
+def test_why_explains_a_task_before_and_after_it_settled(hub: RunningHub, person: httpx.Client, program: str) -> None:
     request = {"program": program, "split": {"kind": "range", "start": 0, "stop": 3, "piece": 1}}
     job = person.post("/v1/jobs", json=request).json()["id"]
     node = hub.node()

@@ -25,7 +25,6 @@ from crowdgrid.hub.api.openapi import document
 from tests.api.running import ADMIN_TOKEN, ECHO, RunningHub, running
 
 
-
 @schemathesis.serializer("application/wasm")
 def as_bytes(ctx: Any, value: Any) -> bytes:
     """A program is sent as it is."""

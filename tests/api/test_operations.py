@@ -119,7 +119,9 @@ def test_every_answer_is_safe_to_open_in_a_browser(hub: RunningHub) -> None:
     assert "server" not in headers
 
 
-def test_a_mistake_of_ours_shows_no_traceback(hub: RunningHub, monkeypatch: pytest.MonkeyPatch, admin: httpx.Client) -> None:
+def test_a_mistake_of_ours_shows_no_traceback(
+    hub: RunningHub, monkeypatch: pytest.MonkeyPatch, admin: httpx.Client
+) -> None:
     """The answer has a reference that is in the log, and nothing of the inside."""
 
     def broken(*_: object, **__: object) -> None:

@@ -50,7 +50,10 @@ def hub_process(folder: Path, **options: Any) -> Iterator[tuple[subprocess.Popen
         yield process, url
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdin, process.stderr):
+            assert pipe is not None
+            pipe.close()
 
 
 def wait_ready(url: str, **options: Any) -> None:
@@ -113,12 +116,16 @@ def test_the_second_hub_on_a_store_fences_the_first_off(tmp_path: Path) -> None:
     """Two hubs never write to one store: the older one ends with an error that says what happened."""
     headers = {"Authorization": "Bearer cg_given-by-the-environment"}
     token = "cg_given-by-the-environment"
-    with hub_process(tmp_path, admin_token=token) as (first, url), hub_process(tmp_path) as (_, newer):
-        wait_ready(newer)
-        httpx.post(f"{url}/v1/tokens", json={}, headers=headers, timeout=20)
-        _, said = first.communicate(timeout=20)
-        assert first.returncode != 0
-        assert "Another hub has taken over" in said
+    with hub_process(tmp_path, admin_token=token) as (first, url):
+        wait_ready(url)
+        with hub_process(tmp_path) as (_, newer):
+            wait_ready(newer)
+            refused = httpx.post(f"{url}/v1/tokens", json={}, headers=headers, timeout=20)
+            assert refused.status_code == 503
+            _, said = first.communicate(timeout=20)
+            assert first.returncode != 0
+            assert "Another hub has taken over" in said
+            assert httpx.get(f"{newer}/v1/me", headers=headers).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +156,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     cert, pem = folder / "cert.pem", folder / "key.pem"
     cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return cert, pem
 

@@ -7,6 +7,7 @@ import ast
 from tests.architecture.tree import ROOT, SOURCE, files, imports, name, parsed
 
 LINES_MAX = 600
+TEST_LINES_MAX = 800  # a contract's cases belong together
 FUNCTION_LINES_MAX = 80
 README_LINES_MAX = 40
 
@@ -55,7 +56,8 @@ def test_folders_and_modules_have_domain_names() -> None:
 def test_files_stay_small() -> None:
     """One idea a module: a file that outgrows a few screens holds several."""
     long = {name(path): len(path.read_text().splitlines()) for path in CODE}
-    assert {path: lines for path, lines in long.items() if lines > LINES_MAX} == {}
+    limit = {path: TEST_LINES_MAX if path.startswith("tests/") else LINES_MAX for path in long}
+    assert {path: lines for path, lines in long.items() if lines > limit[path]} == {}
 
 
 def test_functions_stay_small() -> None:

@@ -114,12 +114,14 @@ class Agent:
             self.slots.return_waiting(_owner_says(permit))
         if changed:
             self._beat_due = 0.0  # the hub's people see it at once
+            if permit.action is not Action.RUN:
+                self._withdraw()
             self._go_on()
 
     def drain(self) -> None:
         """Take nothing more, give back what waits, let long tasks end between two runs."""
         self._draining = True
-        self._offer()
+        self._withdraw()
         self.slots.return_waiting("draining")
         self.slots.stop_at_boundary()
 
@@ -370,6 +372,11 @@ class Agent:
             self._offered = want
             memory = min(self.slots.memory_bytes, limits.MEMORY_BYTES_MAX)
             self.link.send(m.Fetch(want, max(self.slots.milli_cpus, 1000), memory))
+
+    def _withdraw(self) -> None:
+        """Take the standing offer back, even if it should be used up: leases and offers may have crossed."""
+        self._offered = 0
+        self.link.send(m.Fetch(0))
 
     def _give_back_surplus(self) -> None:
         load = self._load()

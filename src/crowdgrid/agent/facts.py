@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from crowdgrid.agent.consent import Facts
 

@@ -219,9 +219,10 @@ class Link:
 
     def _refused(self, refused: InvalidStatus) -> Exception:
         status = refused.response.status_code
-        if status == 404 and not self._ever_up:
+        if status < 500 and status not in {408, 425, 429} and not self._ever_up:
             return errors.NotFound(
-                f"There is no crowdgrid hub at {self._address.shown}.", hint="Check the address and its port."
+                f"There is no crowdgrid hub at {self._address.shown}: it answered {status}.",
+                hint="Check the address and its port.",
             )
         after = refused.response.headers.get("Retry-After", "")
         return _Lost(f"It answered {status}.", min(float(after), _RETRY_AFTER_MAX) if after.isdigit() else 0.0)

@@ -311,6 +311,8 @@ class Slots:
         except asyncio.CancelledError:
             if not any(one.dropped for one in batch.held):
                 raise  # the whole agent is being ended
+        except CrowdgridError as error:
+            log.warning("A runtime could not work: %s", error.message)
         finally:
             self._end(batch)
         try:

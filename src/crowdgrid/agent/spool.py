@@ -66,12 +66,13 @@ class Spool:
         self._folder, self._segment_bytes = folder, segment_bytes
         self._place: dict[int, int] = {}  # batch → segment; absent: only in memory
         self._sizes: dict[int, int] = {}  # segment → bytes
-        self._forgotten: list[int] = []
+        self._forgotten: dict[int, int] = {}  # judged batch → segment that still has it
+        self._unwritten: list[int] = []  # of these, what is not written down yet
         self._payloads: dict[str, bytes] = {}  # those a full disk did not take
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._next = 1  # a number that is still written anywhere is not used again
             self._read()
-            self._next = max(self.batches, default=0) + 1
             self._current = max(self._sizes, default=0) + 1
             self._file = self._open()
         except OSError as error:
@@ -95,9 +96,11 @@ class Spool:
             if result.blob:
                 self._payloads.pop(result.blob, None)
                 self._payload_path(result.blob).unlink(missing_ok=True)
-        if self._place.pop(number, None) is not None:
-            self._forgotten.append(number)
-        if not self.batches or len(self._forgotten) >= _FORGET_AT_ONCE:
+        place = self._place.pop(number, None)
+        if place is not None:
+            self._forgotten[number] = place
+            self._unwritten.append(number)
+        if not self.batches or len(self._unwritten) >= _FORGET_AT_ONCE:
             self._settle()
 
     def keep_payload(self, digest: str, payload: bytes) -> None:
@@ -126,7 +129,7 @@ class Spool:
         """To be called now and then: write what a full disk did not take, and what may be forgotten."""
         if self.problem:
             self._retry()
-        if self._forgotten:
+        if self._unwritten:
             self._settle()
 
     def close(self) -> None:
@@ -203,16 +206,21 @@ class Spool:
         """Write down what may be forgotten, or better, remove the segments it was in."""
         self._copy_remnants()
         live = set(self._place.values())
-        for segment in [one for one in self._sizes if one not in live and one != self._current]:
+        dead = [segment for segment in self._sizes if segment not in live and segment != self._current]
+        for segment in dead:
             self._path(segment).unlink(missing_ok=True)
             del self._sizes[segment]
+        self._forgotten = {number: place for number, place in self._forgotten.items() if place in self._sizes}
         if not live and self._sizes[self._current] > EMPTY_BYTES:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, 0)
                 self._sizes[self._current] = 0
-        elif self._forgotten and self._sizes[self._current]:
-            self._append(_Forget(tuple(self._forgotten)))
-        self._forgotten.clear()
+                self._forgotten.clear()
+        # A segment that went may have held what older ones need to hear: then everything is said again.
+        numbers = self._forgotten if dead else [one for one in self._unwritten if one in self._forgotten]
+        if numbers:
+            self._append(_Forget(tuple(numbers)))
+        self._unwritten.clear()
 
     def _copy_remnants(self) -> None:
         """Copy what little is left in old segments to the newest, so that they can go."""
@@ -231,13 +239,17 @@ class Spool:
             segment = int(path.stem) if path.stem.isdigit() else 0
             self._sizes[segment] = path.stat().st_size
             for record in _records(path):
+                numbers = (record.number,) if isinstance(record, Batch) else record.numbers
+                self._next = max(self._next, *(number + 1 for number in numbers))
                 if isinstance(record, Batch):
                     self.batches[record.number] = record
                     self._place[record.number] = segment
                 else:
                     for number in record.numbers:
                         self.batches.pop(number, None)
-                        self._place.pop(number, None)
+                        place = self._place.pop(number, None)
+                        if place is not None:
+                            self._forgotten[number] = place
         needed = {result.blob for batch in self.batches.values() for result in batch.results}
         for path in self._folder.glob("*.payload"):
             if path.stem not in needed:

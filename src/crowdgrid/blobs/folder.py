@@ -83,7 +83,7 @@ class FolderBlobs:
 
     def _begin(self) -> BinaryIO:
         with self._explained("written"):
-            self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_private(self._incoming)
             path = self._incoming / secrets.token_hex(16)
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             os.close(handle)
@@ -242,6 +242,12 @@ def _ages(folder: Path) -> list[tuple[str, float]]:
             except FileNotFoundError:
                 continue
     return found
+
+
+def _make_private(folder: Path) -> None:
+    if not folder.exists():
+        _make_private(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
 
 
 def _force(folder: Path) -> None:

@@ -11,23 +11,23 @@ EPILOG = """
 \b
 Examples:
   crowdgrid nodes ls
-  crowdgrid nodes show 3
-  crowdgrid nodes drain 3        it finishes what it holds and gets nothing new
-  crowdgrid why 3                why it gets no work
+  crowdgrid nodes show attic
+  crowdgrid nodes drain attic    it finishes what it holds and gets nothing new
+  crowdgrid why attic            why it gets no work
 """
 
 
 @click.group(epilog=EPILOG)
 def command() -> None:
-    """Nodes: list, show, drain, remove. A node is named by its number or its did:key."""
+    """Nodes: list, show, drain, remove. A node is named by its name, id, or the id's first letters."""
 
 
 @command.command("ls")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
-@click.option("--after", type=int, help="The page after: what the last one said.")
+@click.option("--after", help="The page after: what the last one said.")
 @json_option
 @hub_options
-def list_nodes(limit: int, after: int | None, as_json: bool, hub: str | None, token: str | None) -> None:
+def list_nodes(limit: int, after: str | None, as_json: bool, hub: str | None, token: str | None) -> None:
     """The nodes you may see: your own, an admin's: everybody's."""
     page = Hub(hub, token).get("/v1/nodes", limit=limit, after=after)
     if as_json:
@@ -35,8 +35,8 @@ def list_nodes(limit: int, after: int | None, as_json: bool, hub: str | None, to
         return
     rows = [
         (
-            node["number"],
             node["name"],
+            node["id"].removeprefix("did:key:z6Mk")[:8],
             _state(node),
             f"{node['milli_cpus'] / 1000:g}",
             bytes_text(node["memory_bytes"]),
@@ -50,8 +50,8 @@ def list_nodes(limit: int, after: int | None, as_json: bool, hub: str | None, to
     if not rows:
         click.echo("No nodes. `crowdgrid token invite` makes an invitation for one.")
         return
-    titles = ("number", "name", "state", "cores", "memory", "trust", "tasks done", "lost", "joined or seen")
-    table(titles, rows, right=("number", "cores", "memory", "trust", "tasks done", "lost"))
+    titles = ("name", "id", "state", "cores", "memory", "trust", "tasks done", "lost", "joined or seen")
+    table(titles, rows, right=("cores", "memory", "trust", "tasks done", "lost"))
     if "next" in page:
         click.echo(f"There are more: --after {page['next']}", err=True)
 
@@ -68,13 +68,13 @@ def _state(node: dict[str, object]) -> str:
 @hub_options
 def show(node: str, as_json: bool, hub: str | None, token: str | None) -> None:
     """One node: what it is, what it lends, what it holds now."""
-    found = Hub(hub, token).get(f"/v1/nodes/{part(node)}")
+    reached = Hub(hub, token)
+    found = reached.get(f"/v1/nodes/{part(reached.node(node))}")
     if as_json:
         print_json(found)
         return
     facts(
         [
-            ("number", found["number"]),
             ("name", found["name"]),
             ("id", found["id"]),
             ("owner", found["owner"]),
@@ -102,7 +102,7 @@ def _steer(name: str, verb: str, told: str, help_text: str) -> None:
     def steer(names: tuple[str, ...], hub: str | None, token: str | None) -> None:
         reached = Hub(hub, token)
         for node in names:
-            reached.post(f"/v1/nodes/{part(node)}/{verb}")
+            reached.post(f"/v1/nodes/{part(reached.node(node))}/{verb}")
             click.echo(told.format(node))
 
 

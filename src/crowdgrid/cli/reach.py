@@ -11,10 +11,12 @@ import click
 from crowdgrid.client import background
 from crowdgrid.client.login import address
 from crowdgrid.client.rest import Rest
+from crowdgrid.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from crowdgrid.client.grid import Grid
 
+KEY_LETTERS_MIN = 4
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -47,6 +49,30 @@ class Hub:
     def header(self, path: str, name: str) -> str:
         """A header of the answer from there, "" when it has none. Raises CrowdgridError."""
         return str(background.run(self._rest.ask("GET", path)).headers.get(name, ""))
+
+    def node(self, text: str) -> str:
+        """The did:key of a node named by it, by its name, or by some first letters of its key.
+
+        Raises:
+            NotFound: there is none. Conflict: there are several.
+        """
+        if text.startswith("did:key:"):
+            return text
+        after: str | None = ""
+        found: list[str] = []
+        while after is not None:
+            page = self.get("/v1/nodes", limit=1000, after=after or None)
+            found += [node["id"] for node in page["nodes"] if text == node["name"] or _begins(node["id"], text)]
+            after = page.get("next")
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotFound(f"There is no node {text!r} of yours.", hint="`crowdgrid nodes ls` lists your nodes.")
+        raise Conflict(f"{len(found)} nodes are called {text!r}.", hint=f"Use an id, for example {found[0]}.")
+
+
+def _begins(did: str, letters: str) -> bool:
+    return len(letters) >= KEY_LETTERS_MIN and did.removeprefix("did:key:z6Mk").startswith(letters)
 
 
 def grid(url: str | None, token: str | None) -> Grid:

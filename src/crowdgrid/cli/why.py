@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from crowdgrid.cli.reach import Hub, hub_options, json_option, part
 from crowdgrid.cli.showing import print_json
+from crowdgrid.errors import NotFound
 
 EPILOG = """
 \b
 Examples:
   crowdgrid why primes          a job, by name or id
   crowdgrid why t4k2…           a task
-  crowdgrid why 3               a node, by number or did:key
+  crowdgrid why attic           a node, by name or id
 """
 
 
@@ -22,7 +25,7 @@ Examples:
 @hub_options
 def command(thing: str, as_json: bool, hub: str | None, token: str | None) -> None:
     """Why a job, task or node is as it is: what it waits for, and what stands in the way."""
-    told = Hub(hub, token).get(f"/v1/why/{part(thing)}")
+    told = _told(Hub(hub, token), thing)
     if as_json:
         print_json(told)
         return
@@ -30,6 +33,19 @@ def command(thing: str, as_json: bool, hub: str | None, token: str | None) -> No
     for reason in told["reasons"]:
         click.echo(f"  {'✗' if reason['blocks'] else '·'} {reason['text']}")
     if told["matched"]:
-        click.echo(f"Nodes that may: {', '.join(map(str, told['matched']))}")
+        click.echo(f"Nodes that may: {', '.join(told['matched'])}")
     for rejected in told["rejected"]:
         click.echo(f"Node {rejected['node']} may not: {' '.join(rejected['reasons'])}")
+
+
+def _told(hub: Hub, thing: str) -> Any:
+    try:
+        return hub.get(f"/v1/why/{part(thing)}")
+    except NotFound as no_job:
+        try:
+            return hub.get(f"/v1/why/{part(hub.node(thing))}")
+        except NotFound:
+            raise NotFound(
+                f"There is no job, task or node {thing!r} of yours.",
+                hint="`crowdgrid jobs ls` and `crowdgrid nodes ls` list them.",
+            ) from no_job

@@ -82,9 +82,10 @@ class Child:
         """End it at once, as a power cut would."""
         self.process.kill()
         self.process.wait()
+        self.ask_to_stop()
 
     def ask_to_stop(self) -> None:
-        """Close its standard input."""
+        """Close its standard input, which is also all that is to be closed of it."""
         with suppress(OSError):
             if self.process.stdin is not None:
                 self.process.stdin.close()

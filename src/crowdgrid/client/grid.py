@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from crowdgrid import limits
 from crowdgrid.client import background, quantities
@@ -188,6 +189,12 @@ class Grid:
     def nodes(self, limit: int = 100) -> list[dict[str, Any]]:
         """The nodes you may see, as the REST interface shows them."""
         return list(background.run(self._connection.rest.get("/v1/nodes", limit=limit))["nodes"])
+
+    def node(self, id: str) -> dict[str, Any]:
+        """One node by its did:key, with what it holds now. Raises NotFound."""
+        path = f"/v1/nodes/{quote(id, safe='')}"
+        found: dict[str, Any] = background.run(self._connection.rest.get(path))
+        return found
 
 
 def connect(url: str | None = None, token: str | None = None) -> Grid:

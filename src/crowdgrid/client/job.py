@@ -26,11 +26,12 @@ class Job:
 
     Attributes:
         id: its public id.
+        link: the job on the link, for what this face does not offer; to be used on crowdgrid's loop only.
     """
 
     def __init__(self, connection: Connection, link: JobLink, feed: Future[None] | None = None) -> None:
         self._connection = connection
-        self._link = link
+        self.link = link
         self._feed = feed
         self.id = link.id
 
@@ -43,23 +44,23 @@ class Job:
     @property
     def name(self) -> str:
         """Its name, "" when it was given none."""
-        return self._link.info.name
+        return self.link.info.name
 
     @property
     def state(self) -> str:
         """validating, open, sealed, completed, final, or invalid, failed, cancelled; or paused."""
-        info = self._link.info
-        return "paused" if info.paused and not self._link.ended else info.state
+        info = self.link.info
+        return "paused" if info.paused and not self.link.ended else info.state
 
     @property
     def reason(self) -> str:
         """Why it is invalid, failed or cancelled."""
-        return self._link.info.reason
+        return self.link.info.reason
 
     @property
     def counts(self) -> Counts:
         """Its counters as the hub told them last (at most half a second ago)."""
-        return self._link.info.counts
+        return self.link.info.counts
 
     def why(self) -> dict[str, Any]:
         """Why it is not further: `summary` and `reasons`."""
@@ -71,6 +72,16 @@ class Job:
         found: dict[str, Any] = self._rest("GET", f"/v1/jobs/{self.id}/errors", limit=limit)
         return list(found["errors"])
 
+    def tasks(self, state: str = "") -> list[dict[str, Any]]:
+        """Its tasks, or those in one state, as the REST interface shows them: all pages of it."""
+        found: list[dict[str, Any]] = []
+        after: int | None = -1
+        while after is not None:
+            page = self._rest("GET", f"/v1/jobs/{self.id}/tasks", state=state or None, after=after, limit=1000)
+            found += page["tasks"]
+            after = page.get("next")
+        return found
+
     def _rest(self, method: str, path: str, **query: Any) -> Any:
         rest = self._connection.rest
         return background.run(rest.get(path, **query) if method == "GET" else rest.post(path))
@@ -79,7 +90,7 @@ class Job:
 
     def cancel(self, reason: str = "") -> None:
         """End it for good; what runs is withdrawn."""
-        background.run(self._link.cancel(reason))
+        background.run(self.link.cancel(reason))
 
     def pause(self) -> None:
         """Start nothing more of it; what runs goes on."""
@@ -160,7 +171,7 @@ class Job:
         background.run(self._check_ended())
 
     async def _stream(self, ordered: bool) -> RowStream:
-        return RowStream(self._link, self._connection.rest.blob, ordered=ordered)
+        return RowStream(self.link, self._connection.rest.blob, ordered=ordered)
 
     async def _timed(self, work: Any, timeout: float | None, what: str) -> Any:
         try:
@@ -174,19 +185,21 @@ class Job:
             ) from None
 
     async def _ended(self, timeout: float | None, watch: Callable[[Counts], None] | None) -> str:
-        await self._timed(self._until_ended(watch), timeout, "The job did not end")
-        return self._link.info.state
+        await self._timed(self._until_ended(watch, fed=False), timeout, "The job did not end")
+        return self.link.info.state
 
-    async def _until_ended(self, watch: Callable[[Counts], None] | None) -> None:
+    async def _until_ended(self, watch: Callable[[Counts], None] | None, *, fed: bool = True) -> None:
+        """`fed`: raise what its input raised as soon as it did."""
         while True:
             if watch is not None:
-                watch(self._link.info.counts)
-            self._check_feed()
-            if self._link.failure is not None:
-                raise self._link.failure
-            if self._link.ended:
+                watch(self.link.info.counts)
+            if fed:
+                self._check_feed()
+            if self.link.failure is not None:
+                raise self.link.failure
+            if self.link.ended:
                 return
-            await self._link.changed()
+            await self.link.changed()
 
     def _check_feed(self) -> None:
         """Raises what its input raised: the caller's own iterator, or the hub's refusal of an append."""
@@ -197,7 +210,7 @@ class Job:
         return await self._timed(self._answer(partial, watch), timeout, "The answer was not ready")
 
     async def _answer(self, partial: bool, watch: Callable[[Counts], None] | None) -> Any:
-        collects = self._link.info.spec.reduce == "collect"
+        collects = self.link.info.spec.reduce == "collect"
         stream = await self._stream(ordered=True) if collects else None
         gathered = asyncio.ensure_future(self._gather(stream)) if stream is not None else None
         try:
@@ -212,7 +225,7 @@ class Job:
             if stream is not None and gathered is not None:
                 gathered.cancel()
                 stream.close()
-        return _value(await self._connection.rest.get(f"/v1/jobs/{self.id}/answer"), self._link.info.spec.reduce)
+        return _value(await self._connection.rest.get(f"/v1/jobs/{self.id}/answer"), self.link.info.spec.reduce)
 
     async def _gather(self, stream: RowStream) -> list[bytes]:
         found: list[bytes] = []
@@ -224,7 +237,7 @@ class Job:
         """Raises JobFailed unless the job has its answers."""
         if self._feed is not None:
             await asyncio.wrap_future(self._feed)
-        info = self._link.info
+        info = self.link.info
         if info.state not in _ANSWERED:
             raise await self._failed(info.reason.rstrip(".") or f"it is {info.state}")
 

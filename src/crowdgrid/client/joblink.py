@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from crowdgrid.core.model import Counts
 from crowdgrid.errors import Conflict, CrowdgridError, from_code
 from crowdgrid.protocol import messages as m
 
@@ -48,6 +49,7 @@ class JobLink:
     Attributes:
         id: public. info: as the hub told it last. units: input appended so far, acknowledged or not.
         failure: why nothing more can be done with it on this link.
+        resumed: its counters when a new connection took it in hand again; None on the first.
         watchers: called after each change of `info` or `failure`.
     """
 
@@ -56,6 +58,7 @@ class JobLink:
         self.info = info
         self.units = info.counts.units
         self.failure: CrowdgridError | None = None
+        self.resumed: Counts | None = None
         self.watchers: list[Callable[[], None]] = []
         self._link = link
         self._appends: dict[int, tuple[m.Append, asyncio.Future[int]]] = {}
@@ -219,6 +222,7 @@ class JobLink:
     def attached(self, answer: m.Message) -> None:
         """The hub answered to it being taken in hand again: send what the last connection left open."""
         if isinstance(answer, m.Opened):
+            self.resumed = answer.job.counts
             self.update(answer.job)
             self._append_again()
             self._read_again()

@@ -24,8 +24,8 @@ from crowdgrid.core import explain, jobs, leasing, nodes, settling
 from crowdgrid.core.effects import Check, Effect, JobChanged, Reply, Save
 from crowdgrid.core.model import (
     Assignment,
+    AssignmentKey,
     GridRow,
-    Invitation,
     Job,
     JobState,
     Node,
@@ -34,6 +34,7 @@ from crowdgrid.core.model import (
     TaskState,
     Token,
 )
+from crowdgrid.core.scheduling import ready
 from crowdgrid.core.scheduling.plan import plan
 from crowdgrid.core.scheduling.ranking import RANKINGS
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
@@ -64,6 +65,11 @@ class Engine:
         state.now = max(now, state.now)
         state.out = []
         self._handlers[type(command)](command)
+        return self.told()
+
+    def told(self) -> list[Effect]:
+        """What the command had to say, ended by each job it changed."""
+        state = self.state
         if state.dirty:
             for job in state.dirty.values():
                 record = job.record()
@@ -88,7 +94,7 @@ class Engine:
     @property
     def wants_plan(self) -> bool:
         """Whether `Plan` could hand anything out."""
-        return bool(self.state.offers) and bool(self.state.jobs)
+        return bool(self.state.offering) and bool(self.state.woken or self.state.levels)
 
     def _dispatch(self) -> dict[type, Callable[[Any], None]]:
         state = self.state
@@ -137,7 +143,7 @@ class Engine:
             leasing.extend_all(state, gap)
         if command.idle:
             leasing.expire(state)
-        jobs.seal_orphans(state)
+        jobs.ring(state)
 
     def _put(self, command: c.Put) -> None:
         state, record = self.state, command.record
@@ -196,33 +202,38 @@ def restore(
     state = engine.state
     for record in open_jobs:
         jobs.remember(state, JobRun(record))
+    known = {node.number: node for node in open_nodes}
+    leases = {assignment.key: assignment for assignment in assignments if assignment.node in known}
     for task in tasks:
-        _restore_task(state, task)
-    for node in open_nodes:
-        state.nodes[node.number] = NodeRun(node, state.now)
-    for assignment in assignments:
-        job, holder = state.jobs.get(assignment.job), state.nodes.get(assignment.node)
-        if job is not None and holder is not None and assignment.ordinal in job.open:
-            leasing.hold(state, holder, Lease(assignment, state.now, leasing.LEASE_MS))
+        job = state.jobs.get(task.job)
+        if job is not None:
+            _restore_task(state, job, task, leases, known)
     for job in state.jobs.values():
         heapify(job.queue)
-    return engine, _resume(state)
+    _resume(state)
+    return engine, engine.told()
 
 
-def _restore_task(state: State, task: Task) -> None:
-    job = state.jobs.get(task.job)
-    if job is None or job.state is JobState.COMPLETED:
-        return
+def _restore_task(
+    state: State, job: JobRun, task: Task, leases: dict[AssignmentKey, Assignment], known: dict[int, Node]
+) -> None:
     job.open[task.ordinal] = task
-    if task.state is TaskState.IN_QUEUE:
+    if task.state is not TaskState.IN_QUEUE:
+        job.in_progress += 1
+        for attempt in range(task.attempts):
+            assignment = leases.get((task.job, task.ordinal, attempt))
+            if assignment is not None:
+                number = assignment.node
+                holder = state.nodes.setdefault(number, NodeRun(known[number], state.now))
+                leasing.hold(state, job, holder, Lease(assignment, state.now, leasing.LEASE_MS))
+        # A job that ended and is retried may have left tasks whose assignments are gone.
+        leasing.requeue(state, job, task, "Nobody holds it any more.", stale=False)
+    else:
         job.in_queue += 1
         job.queue.append(task.ordinal)
-    else:
-        job.in_progress += 1
 
 
-def _resume(state: State) -> list[Effect]:
-    state.out = []
+def _resume(state: State) -> None:
     for job in list(state.jobs.values()):
         if job.state is JobState.VALIDATING:
             state.emit(Check(job.record()))
@@ -230,5 +241,6 @@ def _resume(state: State) -> list[Effect]:
             settling.retry(state, job)
         if not job.sealed:
             job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000
+        jobs.set_alarm(state, job)
+        ready.wake(state, job)
         jobs.maybe_complete(state, job)
-    return state.out

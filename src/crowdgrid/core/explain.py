@@ -6,8 +6,8 @@ from crowdgrid.core.commands import Why
 from crowdgrid.core.effects import Explanation, Live, LiveNode, Reason, Reply
 from crowdgrid.core.model import JobState, NodeState, TaskState
 from crowdgrid.core.scheduling.eligibility import objections
-from crowdgrid.core.scheduling.plan import head_of, runnable
 from crowdgrid.core.scheduling.ranking import Ranking
+from crowdgrid.core.scheduling.ready import head_of, runnable
 from crowdgrid.core.state import JobRun, NodeRun, State
 from crowdgrid.errors import NotFound
 
@@ -28,6 +28,10 @@ def explain(state: State, command: Why, rule: Ranking) -> None:
 def _job(state: State, job: JobRun, rule: Ranking) -> Explanation:
     matched, rejected = _match(state, job)
     reasons = [Reason(f"{job.in_queue:,} tasks wait, {job.in_progress:,} run, {job.validated:,} are settled.")]
+    if job.units_cut < job.units:
+        reasons.append(Reason(f"{job.units - job.units_cut:,} of {job.units:,} units are not in a task yet."))
+    if job.retrying:
+        reasons.append(Reason("What failed is being opened again."))
     if job.paused:
         reasons.append(Reason("It is paused; `crowdgrid jobs resume` lets it go on.", blocks=True))
     if job.state is JobState.VALIDATING:
@@ -47,13 +51,14 @@ def _job(state: State, job: JobRun, rule: Ranking) -> Explanation:
 
 def _queue_reasons(state: State, job: JobRun, rule: Ranking) -> list[Reason]:
     reasons = [Reason(f"Its urgency by the hub's rule is {rule.urgency(head_of(job, state.now)):.2f}.")]
-    ahead = 0
-    for other in state.order:
-        if other is job:
-            break
-        ahead += runnable(other)
+    mine = (job.priority, rule.urgency(head_of(job, state.now)), -job.number)
+    ahead = sum(
+        runnable(other) and (other.priority, rule.urgency(head_of(other, state.now)), -other.number) > mine
+        for other in state.jobs.values()
+    )
     if ahead:
-        reasons.append(Reason(f"{ahead:,} jobs are ahead of it in the active queue."))
+        what = "1 job that waits is" if ahead == 1 else f"{ahead:,} jobs that wait are"
+        reasons.append(Reason(f"{what} more urgent; between owners the one who used least goes first."))
     return reasons
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from crowdgrid import limits
 from crowdgrid.core.engine import Engine
 from crowdgrid.core.lifecycle import JOB_RUNS, TASK_OPEN
 from crowdgrid.core.model import AssignmentState, JobState, TaskState
+from crowdgrid.core.scheduling.eligibility import suits
+from crowdgrid.core.scheduling.ready import runnable
 from crowdgrid.core.state import JobRun, State
 
 
@@ -15,6 +18,7 @@ def check(engine: Engine) -> None:
         _check_job(state, job)
     _check_leases(state)
     _check_offers(state)
+    _check_queue(state)
     assert not state.dirty, "a changed job was not saved"
     assert state.cores == sum(
         max(1, node.record.milli_cpus // 1000) for node in state.nodes.values() if node.session
@@ -54,16 +58,48 @@ def _check_leases(state: State) -> None:
         assert job is not None and assignment.ordinal in job.open, f"{key}: leased, but its task is not open"
         node = state.nodes.get(assignment.node)
         assert node is not None and node.held.get(key) is lease, f"{key}: its node does not hold it"
-        assert node.check_at and node.check_at <= max(
-            state.now, min(lease.expires_at, lease.deadline_at)
-        ), f"{key}: nobody will see it run out"
+        assert node.check_at and node.check_at <= max(state.now, min(lease.expires_at, lease.deadline_at)), (
+            f"{key}: nobody will see it run out"
+        )
+    under_way: dict[str, int] = {}
+    for lease in state.leases.values():
+        job = state.jobs[lease.assignment.job]
+        under_way[job.owner] = under_way.get(job.owner, 0) + job.spec.target_ms
+    for owner, usage in state.usage.items():
+        assert usage.under_way == under_way.get(owner, 0), f"{owner}: what is under way is miscounted"
     held = sum(len(node.held) for node in state.nodes.values())
     assert held == len(state.leases), "a node holds what is not leased"
 
 
 def _check_offers(state: State) -> None:
-    assert state.offers == sorted(state.offers), "the offers are out of order"
-    standing = {key[4] for key in state.offers}
+    for needs, pool in state.pools.items():
+        assert pool.offers == sorted(pool.offers), f"{needs}: the offers are out of order"
+        fitting = [node.key for node in state.offering.values() if suits(needs, node)]
+        assert pool.offers == sorted(key for key in fitting if key), f"{needs}: an offer is lost"
+        assert pool.jobs == sum(job.pool is pool for job in state.jobs.values()), f"{needs}: jobs are miscounted"
+    assert sum(pool.jobs for pool in state.pools.values()) == len(state.jobs), "a job without a pool"
     for number, node in state.nodes.items():
-        assert (node.key is not None) == (number in standing), f"node {number}: its offer is lost"
+        assert (node.key is not None) == (number in state.offering), f"node {number}: its offer is lost"
+        assert (node.key is not None) == (node.slots > 0), f"node {number}: an offer of nothing"
         assert not node.slots or node.session, f"node {number}: an offer without a link"
+
+
+def _check_queue(state: State) -> None:
+    for job in state.jobs.values():
+        noted = job.lane is not None or job.number in state.woken
+        assert noted or not runnable(job), f"job {job.number}: it has work, and no plan will look at it"
+    for priority, lanes in state.levels.items():
+        for needs, lane in lanes.items():
+            for owner, line in lane.lines.items():
+                assert line.active == sorted(line.active) and line.active, f"{needs}: a line is out of order"
+                assert len(line.active) <= limits.ACTIVE_QUEUE, f"{owner}: too many jobs are ranked"
+                for rank in line.active:
+                    job = state.jobs[rank[1]]
+                    assert job.rank == rank and job.lane is lane, f"job {job.number}: it is elsewhere"
+                    assert (job.owner, job.priority) == (owner, priority), f"job {job.number}: it is misplaced"
+            owners = {entry[3] for entry in lane.shares}
+            assert owners >= set(lane.lines), f"{needs}: an owner is passed over"
+    counted: dict[str, int] = {}
+    for job in state.jobs.values():
+        counted[job.owner] = counted.get(job.owner, 0) + 1
+    assert state.owned == counted, "owners' jobs are miscounted"

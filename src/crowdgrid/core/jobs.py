@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+
 import msgspec
 
 from crowdgrid import limits
@@ -10,6 +12,7 @@ from crowdgrid.core.commands import Append, Retry, Submit
 from crowdgrid.core.effects import Check, Reply, TaskChanged
 from crowdgrid.core.lifecycle import JOB, JOB_RUNS, step
 from crowdgrid.core.model import Counts, Items, Job, JobState, Lines, Task
+from crowdgrid.core.scheduling import offers, ready
 from crowdgrid.core.state import JobRun, State
 from crowdgrid.errors import BadInput, Busy, Conflict, NotFound
 
@@ -26,7 +29,7 @@ def move(state: State, job: JobRun, to: JobState, reason: str = "") -> None:
     """Change a job's state along its life cycle."""
     job.state = step(JOB, (job.state, to))
     job.reason = reason
-    state.order_stale = True
+    ready.wake(state, job)
     state.touch(job)
 
 
@@ -44,7 +47,9 @@ def submit(state: State, command: Submit) -> None:
             f"You already have a job named {command.name!r}.",
             hint="Choose another name, or look at that one with `crowdgrid jobs show`.",
         )
-    if sum(job.owner == command.owner for job in state.jobs.values()) >= limits.JOBS_OPEN_PER_OWNER:
+    if command.units > limits.RANGE_BOUND:
+        raise BadInput(f"A job may have {limits.RANGE_BOUND:,} units.", hint="Split the range into several jobs.")
+    if state.owned.get(command.owner, 0) >= limits.JOBS_OPEN_PER_OWNER:
         raise Busy(f"You have {limits.JOBS_OPEN_PER_OWNER:,} open jobs; wait for some to end.")
     state.last_job += 1
     record = Job(
@@ -73,19 +78,24 @@ def submit(state: State, command: Submit) -> None:
 def remember(state: State, job: JobRun) -> None:
     """Take a job into memory."""
     state.jobs[job.number] = job
+    state.owned[job.owner] = state.owned.get(job.owner, 0) + 1
+    offers.enter_pool(state, job)
     if job.base.name:
         state.names[job.owner, job.base.name] = job.number
     if job.base.key:
         state.keys[job.owner, job.base.key] = job.number
-    state.order_stale = True
 
 
 def forget(state: State, job: JobRun) -> None:
     """A job that ended leaves memory; the store has it."""
+    ready.leave(state, None, job)
+    offers.leave_pool(state, job)
     del state.jobs[job.number]
+    state.owned[job.owner] -= 1
+    if not state.owned[job.owner]:
+        del state.owned[job.owner]
     state.names.pop((job.owner, job.base.name), None)
     state.keys.pop((job.owner, job.base.key), None)
-    state.order_stale = True
 
 
 def appendable(job: JobRun) -> bool:
@@ -98,6 +108,7 @@ def start(state: State, job: JobRun) -> None:
     move(state, job, JobState.SEALED if job.sealed else JobState.OPEN)
     if not job.sealed and not job.attended:
         job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000
+    set_alarm(state, job)
     maybe_complete(state, job)
 
 
@@ -122,18 +133,18 @@ def append(state: State, command: Append) -> None:
     """
     chunk = command.chunk
     job = get(state, chunk.job)
-    if not appendable(job):
+    if not appendable(job) and chunk.first + chunk.count > job.units:
         raise Conflict("This job takes no more input: it is sealed.", hint="Open a new job.")
     if chunk.first > job.units:
         raise Conflict(f"The job has {job.units:,} units; the next to append is that one, not {chunk.first:,}.")
     if chunk.first + chunk.count > limits.JOB_ITEMS:
         raise BadInput(f"A job may have {limits.JOB_ITEMS:,} units.")
-    if chunk.first == job.units:
+    if chunk.first == job.units and chunk.count:
         job.units += chunk.count
         job.orphan_at = 0 if job.attended else state.now + limits.ORPHAN_SECONDS * 1000
-        job.blocked = -1
-        if job.units == chunk.count or not job.in_queue:
-            state.order_stale = True
+        if job.orphan_at:
+            set_alarm(state, job)
+        ready.wake(state, job)
         state.save(chunk)
         state.touch(job)
     elif chunk.first + chunk.count > job.units:
@@ -142,15 +153,22 @@ def append(state: State, command: Append) -> None:
 
 
 def seal(state: State, number: int) -> None:
-    """Nothing more will be appended. A job already sealed or complete stays as it is."""
-    job = get(state, number)
+    """Nothing more will be appended. A job already sealed, complete or ended stays as it is."""
+    job = state.jobs.get(number)
+    if job is None and 0 < number <= state.last_job:
+        state.emit(Reply(None))  # asked again by a client that did not hear the first answer
+        return
+    _seal(state, get(state, number))
+    state.emit(Reply(None))
+
+
+def _seal(state: State, job: JobRun) -> None:
     job.sealed = True
     job.orphan_at = 0
     state.touch(job)
     if job.state is JobState.OPEN:
         move(state, job, JobState.SEALED)
         maybe_complete(state, job)
-    state.emit(Reply(None))
 
 
 def attended(state: State, number: int, present: bool) -> None:
@@ -161,18 +179,47 @@ def attended(state: State, number: int, present: bool) -> None:
     job.attended = max(0, job.attended + (1 if present else -1))
     waiting = job.state is JobState.OPEN and not job.attended
     job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000 if waiting else 0
+    set_alarm(state, job)
 
 
-def seal_orphans(state: State) -> None:
-    """Seal open jobs nobody came back for, and complete those whose deadline let them."""
-    for job in list(state.jobs.values()):
-        if job.orphan_at and job.orphan_at <= state.now and job.state is JobState.OPEN:
-            seal(state, job.number)
-            state.out.pop()  # nobody asked, so nobody is answered
-        elif job.spec.completion.at_least:
-            maybe_complete(state, job)
-        elif job.state is JobState.COMPLETED and state.now >= job.ended_at + job.spec.final_after_ms:
+# --- what time brings --------------------------------------------------------------------------
+
+
+def set_alarm(state: State, job: JobRun) -> None:
+    """Have the job looked at when its time for something has come, unless it is looked at before."""
+    at = _due(state, job)
+    if at and (not job.alarm_at or at < job.alarm_at):
+        job.alarm_at = at
+        heappush(state.alarms, (at, job.number))
+
+
+def _due(state: State, job: JobRun) -> int:
+    """When time alone may change the job's state; 0 never."""
+    if job.state is JobState.COMPLETED:
+        return job.ended_at + job.spec.final_after_ms
+    at = job.orphan_at if job.state is JobState.OPEN else 0
+    want = job.spec.completion
+    deadline_at = job.base.created_at + want.deadline_ms
+    if want.at_least and job.state in JOB_RUNS and deadline_at > state.now:
+        at = min(at or deadline_at, deadline_at)
+    return at
+
+
+def ring(state: State) -> None:
+    """Seal open jobs nobody came back for, complete those whose deadline lets them, and make answers final."""
+    while state.alarms and state.alarms[0][0] <= state.now:
+        at, number = heappop(state.alarms)
+        job = state.jobs.get(number)
+        if job is None or job.alarm_at != at:
+            continue
+        job.alarm_at = 0
+        if job.state is JobState.OPEN and job.orphan_at and job.orphan_at <= state.now:
+            _seal(state, job)
+        if job.state is JobState.COMPLETED and _due(state, job) <= state.now:
             finish(state, job, JobState.FINAL)
+        else:
+            maybe_complete(state, job)
+            set_alarm(state, job)
 
 
 # --- control ---------------------------------------------------------------------------------
@@ -182,8 +229,10 @@ def pause(state: State, number: int, paused: bool) -> None:
     """Stop or go on leasing."""
     job = get(state, number)
     job.paused = paused
-    job.blocked = -1
-    state.order_stale = True
+    if paused:
+        ready.leave(state, None, job)
+    else:
+        ready.wake(state, job)
     state.touch(job)
     state.emit(Reply(None))
 
@@ -193,7 +242,8 @@ def reprioritise(state: State, number: int, priority: int) -> None:
     job = get(state, number)
     job.spec = msgspec.structs.replace(job.spec, priority=priority)
     job.priority = priority
-    state.order_stale = True
+    ready.leave(state, None, job)
+    ready.wake(state, job)
     state.touch(job)
     state.emit(Reply(None))
 
@@ -209,21 +259,26 @@ def cancel(state: State, number: int, reason: str) -> None:
 def retry(state: State, command: Retry) -> None:
     """Open a job's failed and abandoned tasks again, also when the job itself has ended.
 
-    The rows come page by page; that it is under way is kept in the job, so that it goes on after a restart.
+    The rows come page by page; that it is under way is kept in the job, so that it goes on after a restart. Asked
+    again meanwhile, it goes on with the page that was not answered.
     """
     job = state.jobs.get(command.job)
-    if job is None and command.record is not None:
-        job = JobRun(command.record)
-        if JobState.SEALED not in JOB[job.state]:
-            raise Conflict(f"A job that is {job.state.value} cannot be retried.", hint="Submit it again.")
-        remember(state, job)
-    if job is None or job.state is JobState.VALIDATING:
+    known = command.record if job is None else job.record()
+    if known is None or known.state is JobState.VALIDATING:
         raise NotFound("There is nothing to retry in this job.")
+    if job is None and known.state not in (JobState.FAILED, JobState.FINAL):
+        raise Conflict(f"A job that is {known.state.value} cannot be retried.", hint="Submit it again.")
+    if known.hit >= 0:
+        raise Conflict("This job has found its answer, so there is nothing to run again.")
+    if job is None:
+        job = JobRun(known)
+        job.returning = job.tasks
+        remember(state, job)
     if job.state not in JOB_RUNS:
         job.sealed = True
         job.ended_at = 0
-        job.hit = -1
         move(state, job, JobState.SEALED)
+        set_alarm(state, job)
     job.retrying = True
     state.touch(job)
     state.emit(Reply(None))
@@ -240,7 +295,7 @@ def abandon(state: State, job: JobRun, task: Task, why: str) -> None:
     state.save(task)
     state.emit(TaskChanged(task, f"Given up after {task.stale} lost leases: {why}"))
     state.touch(job)
-    if job.spec.allow_abandoned:
+    if job.spec.allow_abandoned or job.hit >= 0:
         maybe_complete(state, job)
     else:
         finish(state, job, JobState.FAILED, f"A task lost its lease {task.stale} times, the last time because: {why}")
@@ -258,12 +313,18 @@ def maybe_complete(state: State, job: JobRun) -> None:
 
 
 def complete(state: State, job: JobRun) -> None:
-    """Every answer stands at its confidence; with nothing to wait for it is final at once."""
+    """Every answer stands at its confidence; with nothing to wait for it is final at once.
+
+    A job that may be opened again keeps its open tasks in the queue (`first` and `at_least` leave some).
+    """
     job.ended_at = state.now
-    leasing.withdraw_all(state, job, "The job is complete.")
-    _drop_open(job)
+    job.sealed = True
+    leasing.withdraw_all(state, job, "The job is complete.", keep=job.spec.final_after_ms > 0)
+    ready.leave(state, None, job)
     move(state, job, JobState.COMPLETED)
-    if not job.spec.final_after_ms:
+    if job.spec.final_after_ms:
+        set_alarm(state, job)
+    else:
         finish(state, job, JobState.FINAL)
 
 
@@ -271,13 +332,7 @@ def finish(state: State, job: JobRun, to: JobState, reason: str = "") -> None:
     """End a job. Its open tasks are left as rows: with their job ended they count for nothing, and writing a
     million rows for one word would hold everybody up."""
     leasing.withdraw_all(state, job, reason or "The job has ended.")
-    _drop_open(job)
     move(state, job, to, reason)
     job.ended_at = job.ended_at or state.now
+    job.retrying = False
     forget(state, job)
-
-
-def _drop_open(job: JobRun) -> None:
-    job.open.clear()
-    job.queue.clear()
-    job.in_queue = job.in_progress = 0

@@ -18,6 +18,7 @@ from crowdgrid.core import jobs
 from crowdgrid.core.effects import Assign, CloseLink, TaskChanged, Withdraw
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
 from crowdgrid.core.model import Assignment, AssignmentKey, AssignmentState, Task, TaskState
+from crowdgrid.core.scheduling import ready
 from crowdgrid.core.splitting import runs_in
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 
@@ -61,23 +62,21 @@ def _give(state: State, job: JobRun, task: Task, node: NodeRun, attempt: int) ->
     number = node.record.number
     runs = runs_in(job.spec.split, task.start, task.stop)
     deadline_ms = job.spec.timeout_ms * runs * limits.DEADLINE_FACTOR + limits.DEADLINE_SLACK_MS
-    assignment = Assignment(
-        task.job, task.ordinal, attempt, number, AssignmentState.LEASED, state.now, deadline_ms
-    )
+    assignment = Assignment(task.job, task.ordinal, attempt, number, AssignmentState.LEASED, state.now, deadline_ms)
     job.open[task.ordinal] = task
-    hold(state, node, Lease(assignment, state.now, LEASE_MS))
+    hold(state, job, node, Lease(assignment, state.now, LEASE_MS))
     state.save(task)
     state.save(assignment)
-    state.use_of(job.owner).under_way += job.spec.target_ms
     state.touch(job)
     return task, assignment
 
 
-def hold(state: State, node: NodeRun, held: Lease) -> None:
+def hold(state: State, job: JobRun, node: NodeRun, held: Lease) -> None:
     """Note that `node` holds an assignment, and look at it when its lease may run out."""
     key = held.assignment.key
     state.leases[key] = held
     node.held[key] = held
+    state.use_of(job.owner).under_way += job.spec.target_ms
     look_again(state, node, min(held.expires_at, held.deadline_at))
 
 
@@ -124,6 +123,13 @@ def renew(state: State, node: NodeRun, named: Iterable[AssignmentKey]) -> None:
         send(state, node, again, again=True)
 
 
+def turn_down(state: State, job: JobRun, node: int, ms: int) -> None:
+    """Offer the job to others first: to this node not before `ms` have passed."""
+    until = {number: at for number, at in job.declined.items() if at > state.now} if job.declined else {}
+    until[node] = max(until.get(node, 0), state.now + ms)
+    job.declined = until
+
+
 def withdraw(state: State, node: NodeRun, keys: tuple[AssignmentKey, ...], reason: str) -> None:
     """Tell a node to drop assignments; if it is away, its next heartbeat gets the same answer."""
     if node.session:
@@ -145,7 +151,8 @@ def release(state: State, held: Lease) -> None:
     job = state.jobs.get(assignment.job)
     if job is not None:
         usage = state.use_of(job.owner)
-        usage.under_way = max(0, usage.under_way - job.spec.target_ms)
+        usage.under_way -= job.spec.target_ms
+        state.eased[job.owner] = None
 
 
 def forget_if_idle(state: State, node: NodeRun) -> None:
@@ -183,21 +190,33 @@ def requeue(state: State, job: JobRun, task: Task, why: str, *, stale: bool) -> 
     job.open[task.ordinal] = moved
     job.in_queue += 1
     enqueue(job, task.ordinal)
-    state.order_stale = True
-    job.blocked = -1
+    ready.wake(state, job)
     state.save(moved)
     state.emit(TaskChanged(moved, why))
 
 
-def withdraw_all(state: State, job: JobRun, reason: str) -> None:
-    """End every open assignment of a job that stops, and tell the nodes."""
+def withdraw_all(state: State, job: JobRun, reason: str, *, keep: bool = False) -> None:
+    """End every open assignment of a job that stops, and tell the nodes.
+
+    `keep`: the job may go on later, so its tasks go back to the queue; otherwise they are forgotten, and what is
+    in the store counts for nothing now that their job has ended.
+    """
     by_node: dict[int, list[AssignmentKey]] = {}
-    for ordinal, task in job.open.items():
+    for task in list(job.open.values()):
+        if task.state is not TaskState.IN_PROGRESS:
+            continue
         for attempt in range(task.attempts):
-            held = state.leases.get((job.number, ordinal, attempt))
+            held = state.leases.get((job.number, task.ordinal, attempt))
             if held is not None:
                 by_node.setdefault(held.assignment.node, []).append(held.assignment.key)
                 release(state, held)
+                state.save(_replace(held.assignment, state=AssignmentState.CANCELLED, ended_at=state.now))
+        if keep:
+            requeue(state, job, task, reason, stale=False)
+    if not keep:
+        job.open.clear()
+        job.queue.clear()
+        job.in_queue = job.in_progress = 0
     for number, keys in by_node.items():
         node = state.nodes.get(number)
         if node is not None:
@@ -234,6 +253,8 @@ def _expire_node(state: State, node: NodeRun) -> None:
         state.emit(CloseLink(node.record.number, node.session, reason))
     ended = 0
     for held in list(node.held.values()):
+        if held.assignment.key not in node.held:
+            continue  # the one before ended its job
         if held.deadline_at <= now:
             ended += 1
             withdraw(state, node, (held.assignment.key,), "It took longer than its deadline.")

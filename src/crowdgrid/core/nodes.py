@@ -8,9 +8,9 @@ from crowdgrid import limits
 from crowdgrid.core import leasing
 from crowdgrid.core.commands import Connect, Decline, Disconnect, Fetch, Heartbeat, Join, Remainder, Update
 from crowdgrid.core.effects import CloseLink, NodeChanged, Reply, TaskChanged
-from crowdgrid.core.lifecycle import TASK, step
+from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
 from crowdgrid.core.model import Assignment, AssignmentState, Node, NodeState, Task, TaskState
-from crowdgrid.core.scheduling import offers
+from crowdgrid.core.scheduling import offers, ready
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 from crowdgrid.errors import BadInput, NotAllowed
 
@@ -33,30 +33,35 @@ def join(state: State, command: Join) -> None:
 def connect(state: State, command: Connect) -> None:
     """A node opened a link. What it holds goes on; a link it had before is closed."""
     record = command.node
-    if record.state is NodeState.LEFT:
-        raise NotAllowed("This node was removed from the grid.", hint="Join again with a new invitation.")
     node = state.nodes.get(record.number)
+    # What was read in the store may be older than what is known here.
+    known = record.state if node is None else node.record.state
+    if NodeState.LEFT in (record.state, known):
+        raise NotAllowed("This node was removed from the grid.", hint="Join again with a new invitation.")
     if node is None:
         node = state.nodes[record.number] = NodeRun(record, state.now)
     elif node.session:
         state.emit(CloseLink(record.number, node.session, "The node opened a newer link."))
         state.cores -= cores_of(node.record)
     offers.withdraw(state, node)
-    # What the store knew of it may be older than what has been earned since.
-    earned = max((record, node.record), key=lambda known: known.validated + known.lost)
-    node.record = record = _replace(
-        record, seen_at=state.now, trust=earned.trust, validated=earned.validated, lost=earned.lost
-    )
+    node.record = record = _replace(_earned(record, node.record), state=known, seen_at=state.now)
     node.session = command.session
     node.heard_at = state.now
     state.cores += cores_of(record)
     for held in node.held.values():
         held.expires_at = max(held.expires_at, state.now + leasing.LEASE_MS)
-        held.missed = 0
+        held.missed = 1  # nothing of it is under way on a new link: what the first heartbeat does not name is not there
     leasing.look_again(state, node, state.now + leasing.LEASE_MS)
     state.save(node.record)
     state.emit(NodeChanged(node.record, online=True))
     state.emit(Reply(node.record))
+
+
+def _earned(record: Node, known: Node) -> Node:
+    """`record` with what the node has earned by now: what the sender read in the store may be older."""
+    if known.validated + known.lost <= record.validated + record.lost:
+        return record
+    return _replace(record, trust=known.trust, validated=known.validated, lost=known.lost)
 
 
 def cores_of(record: Node) -> int:
@@ -87,6 +92,8 @@ def update(state: State, command: Update) -> None:
     """A new record for a node. One that has left loses its link and its leases."""
     record = command.node
     node = state.nodes.get(record.number)
+    if node is not None:
+        record = _earned(record, node.record)
     state.save(record)
     state.emit(NodeChanged(record, online=bool(node and node.session)))
     state.emit(Reply(record))
@@ -136,7 +143,7 @@ def decline(state: State, command: Decline) -> None:
         if held is None or held.assignment.node != command.node:
             continue
         job = state.jobs[held.assignment.job]
-        job.declined[command.node] = state.now + limits.DECLINED_MS
+        leasing.turn_down(state, job, command.node, limits.DECLINED_MS)
         leasing.end(state, held, AssignmentState.DECLINED, f"Its node declined: {command.reason}", stale=False)
 
 
@@ -159,7 +166,14 @@ def remainder(state: State, command: Remainder) -> None:
 
 def _split(state: State, job: JobRun, task: Task, node: NodeRun, held: Lease, at: int) -> None:
     leasing.release(state, held)
-    state.save(_replace(held.assignment, state=AssignmentState.DECLINED, ended_at=state.now))
+    state.nodes.setdefault(node.record.number, node)  # it may be away already, but it will hold the first part
+    state.save(
+        _replace(
+            held.assignment,
+            state=step(ASSIGNMENT, (held.assignment.state, AssignmentState.DECLINED)),
+            ended_at=state.now,
+        )
+    )
     parent = _replace(task, state=step(TASK, (task.state, TaskState.SPLIT)))
     del job.open[task.ordinal]
     job.in_progress -= 1
@@ -172,15 +186,22 @@ def _split(state: State, job: JobRun, task: Task, node: NodeRun, held: Lease, at
     state.emit(TaskChanged(parent, "Its node gave the rest of it back."))
     pair: tuple[Task, Assignment] = leasing.lease(state, job, done, node)
     leasing.send(state, node, [pair])
-    job.blocked = -1
-    state.order_stale = True
+    ready.wake(state, job)
 
 
 def _child(state: State, job: JobRun, task: Task, start: int, stop: int) -> Task:
-    child = Task(job.number, job.tasks, start, stop, TaskState.IN_QUEUE, task.created_at, parent=task.ordinal)
+    child = Task(
+        job.number,
+        job.tasks,
+        start,
+        stop,
+        TaskState.IN_QUEUE,
+        task.created_at,
+        parent=task.ordinal,
+        bound_to=task.bound_to,
+    )
     job.tasks += 1
     job.in_queue += 1
     job.open[child.ordinal] = child
     state.touch(job)
     return child
-

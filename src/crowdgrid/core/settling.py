@@ -13,7 +13,7 @@ from crowdgrid import limits
 from crowdgrid.core import jobs, leasing
 from crowdgrid.core.commands import Recalled, Report, Reported, Retract
 from crowdgrid.core.effects import Acknowledge, DropPartial, Recall, Settled, TaskChanged
-from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
+from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, TASK_OPEN, step
 from crowdgrid.core.model import (
     Assignment,
     AssignmentKey,
@@ -26,6 +26,7 @@ from crowdgrid.core.model import (
     TaskState,
     Verdict,
 )
+from crowdgrid.core.scheduling import ready
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 from crowdgrid.core.trust.consensus import CONSENSUS
 
@@ -39,6 +40,21 @@ class Late(msgspec.Struct, frozen=True):
     node: int
     reported: Reported
     signature: int
+
+
+class Withdrawn(msgspec.Struct, frozen=True):
+    """An answer taken back that waits for the store; `revision` of its job when the store was asked, −1 when the
+    job had ended. A settled row can only have changed since if the revision has."""
+
+    command: Retract
+    revision: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Rows of a job to run again that wait for the store; `revision` as in `Withdrawn`."""
+
+    job: int
+    revision: int
 
 
 # --- reports ---------------------------------------------------------------------------------
@@ -80,7 +96,7 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
         state.save(spoilt)
         job = state.jobs[spoilt.job]
         job.lost += 1
-        job.declined[spoilt.node] = state.now + 1000  # let somebody else try first
+        leasing.turn_down(state, job, spoilt.node, limits.FAILED_MS)  # let somebody else try first
         state.touch(job)
         leasing.requeue(state, job, job.open[spoilt.ordinal], f"Its node failed: {reported.error}", stale=True)
         return
@@ -88,7 +104,7 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
     job = state.jobs[held.assignment.job]
     task = job.open[held.assignment.ordinal]
     _measure(job, held.assignment.node, task.stop - task.start, reported.wall_ms)
-    state.use_of(job.owner).used += max(reported.wall_ms, 1)
+    state.use_of(job.owner).add(state.now, max(reported.wall_ms, 1))
     if node is not None:
         node.record = _replace(node.record, validated=node.record.validated + 1)
     vote(state, job, task, _reported(state, held.assignment, reported, signature), hit=reported.hit)
@@ -121,8 +137,7 @@ def _measure(job: JobRun, node: int, units: int, wall_ms: int) -> None:
     old = job.rates.get(node)
     job.rates[node] = rate if old is None else old * 0.5 + rate * 0.5
     job.rate = rate if not job.rate else job.rate * 0.75 + rate * 0.25
-    if units > job.proved:
-        job.proved = units
+    job.proved = max(job.proved, units)
 
 
 def vote(state: State, job: JobRun, task: Task, assignment: Assignment, *, hit: bool) -> None:
@@ -146,7 +161,7 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bo
         job.in_progress -= 1
     if task.attempts > 1:
         _withdraw_others(state, task)
-    errors = result.errors or (result.outcome is Outcome.PROGRAM_ERROR)
+    errors = result.errors or int(result.outcome is Outcome.PROGRAM_ERROR)
     settled = Task(
         task.job,
         task.ordinal,
@@ -159,29 +174,32 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bo
         answer.attempt,
         result.outcome,
         result.digest,
-        int(errors),
+        errors,
         task.parent,
         task.bound_to,
     )
     del job.open[task.ordinal]
     job.validated += 1
     job.units_done += task.stop - task.start
-    job.errors += int(errors)
+    job.errors += errors
     state.save(settled)
     state.emit(Settled(job.number, settled, answer))
-    if hit and job.spec.reduce == "first":
+    if hit and job.spec.reduce == "first" and job.hit < 0:
         job.hit = task.ordinal
+    if job.retrying:
+        return  # judged when the last page of what is run again is in
+    if job.hit >= 0:
         jobs.complete(state, job)
-    elif job.errors >= job.spec.max_errors:
-        jobs.finish(state, job, JobState.FAILED, _too_many(job, result))
-    elif job.sealed and job.units_cut == job.units and not job.open:
+    elif errors and job.errors >= job.spec.max_errors:
+        jobs.finish(state, job, JobState.FAILED, _too_many(job, result.error))
+    elif (job.sealed and job.units_cut == job.units and not job.open) or job.spec.completion.at_least:
         jobs.maybe_complete(state, job)
 
 
-def _too_many(job: JobRun, result: Result) -> str:
+def _too_many(job: JobRun, last: str = "") -> str:
     what = "1 error" if job.errors == 1 else f"{job.errors:,} errors"
-    last = f" The last: {result.error}" if result.error else ""
-    return f"The program made {what}, and the job allows fewer than {job.spec.max_errors:,}.{last}"
+    allowed = f"the job stops at {max(job.spec.max_errors, 1):,}"
+    return f"The program made {what}, and {allowed}." + (f" The last: {last}" if last else "")
 
 
 def _withdraw_others(state: State, task: Task) -> None:
@@ -206,6 +224,8 @@ def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
         job.validated -= 1
         job.errors -= task.errors
         path = (TaskState.IN_QUEUE,)
+    if task.ordinal == job.hit:
+        job.hit = -1
     job.units_done -= task.stop - task.start
     job.revision += 1
     opened = _replace(
@@ -218,15 +238,17 @@ def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
         outcome=Outcome.OK,
     )
     job.open[task.ordinal] = opened
+    if job.returning:
+        job.here.add(task.ordinal)
     job.in_queue += 1
     leasing.enqueue(job, task.ordinal)
-    job.blocked = -1
     state.save(opened)
     state.emit(DropPartial(job.number, task.ordinal // limits.BLOCK_TASKS))
     state.emit(TaskChanged(opened, why))
     if job.state not in (JobState.OPEN, JobState.SEALED):
         job.ended_at = 0
         jobs.move(state, job, JobState.SEALED)
+    ready.wake(state, job)
     state.touch(job)
 
 
@@ -244,11 +266,12 @@ def _ask_store(state: State, late: Late, verdicts: list[tuple[AssignmentKey, Ver
     recall(state, "assignment", key, late)
 
 
-def recall(state: State, query: str, key: tuple[int, ...], purpose: object, cursor: tuple[int, ...] = ()) -> None:
-    """Have something read back; `recalled` goes on with `purpose`."""
+def recall(state: State, query: str, key: tuple[int, ...], purpose: object, cursor: tuple[int, ...] = ()) -> int:
+    """Have something read back; `recalled` goes on with `purpose`. Returns the recall's number."""
     state.last_recall += 1
     state.recalls[state.last_recall] = purpose
     state.emit(Recall(state.last_recall, query, key, cursor, limits.RECALL_ROWS))
+    return state.last_recall
 
 
 def recalled(state: State, command: Recalled) -> None:
@@ -256,9 +279,9 @@ def recalled(state: State, command: Recalled) -> None:
     purpose = state.recalls.pop(command.recall, None)
     if isinstance(purpose, Late):
         _judge_late(state, purpose, command)
-    elif isinstance(purpose, Retract):
+    elif isinstance(purpose, Withdrawn):
         _retract_settled(state, purpose, command)
-    elif isinstance(purpose, int):
+    elif isinstance(purpose, Page):
         _retry_page(state, purpose, command)
 
 
@@ -266,7 +289,7 @@ def _judge_late(state: State, late: Late, rows: Recalled) -> None:
     key = late.reported.assignment
     found = next((a for a in rows.assignments if a.key == key), None)
     task = rows.tasks[0] if rows.tasks else None
-    state.late.pop(key, None)
+    withdrawn = state.late.pop(key, None) is not late
     if found is None or task is None:
         verdict = Verdict.UNKNOWN
     elif found.node != late.node:
@@ -274,6 +297,8 @@ def _judge_late(state: State, late: Late, rows: Recalled) -> None:
     elif found.result is not None:
         same = found.result.digest == late.reported.digest and found.result.outcome == late.reported.outcome
         verdict = Verdict.DUPLICATE if same else Verdict.CONFLICTING
+    elif withdrawn:
+        verdict = Verdict.LATE_UNNEEDED
     else:
         verdict = _late_verdict(state, late, task, found)
     state.emit(Acknowledge(late.node, ((key, verdict),)))
@@ -286,7 +311,7 @@ def _late_verdict(state: State, late: Late, task: Task, found: Assignment) -> Ve
     answer = _reported(state, _closed(found), late.reported, late.signature)
     job = state.jobs.get(task.job)
     open_task = job.open.get(task.ordinal) if job else None
-    if job is not None and open_task is not None:
+    if job is not None and open_task is not None and job.state in JOB_RUNS:
         vote(state, job, open_task, answer, hit=late.reported.hit)
         return Verdict.COUNTED
     state.save(answer)
@@ -295,7 +320,7 @@ def _late_verdict(state: State, late: Late, task: Task, found: Assignment) -> Ve
 
 
 def _closed(found: Assignment) -> Assignment:
-    """An assignment the store still shows as leased, but that is not in memory, ended with its job."""
+    """An assignment that was given up since the store was asked."""
     if found.state is AssignmentState.LEASED:
         return _replace(found, state=AssignmentState.CANCELLED)
     return found
@@ -310,40 +335,70 @@ def retract(state: State, command: Retract) -> None:
     if held is not None and held.assignment.node == command.node:
         leasing.end(state, held, AssignmentState.RETRACTED, f"Its node withdrew: {command.reason}", stale=False)
     elif held is None:
-        recall(state, "assignment", command.assignment, command)
+        waiting = state.late.get(command.assignment)
+        if isinstance(waiting, Late) and waiting.node == command.node:
+            state.late[command.assignment] = None  # not counted when the store has answered
+        else:
+            _ask_answer(state, command)
 
 
-def _retract_settled(state: State, command: Retract, rows: Recalled) -> None:
+def _ask_answer(state: State, command: Retract) -> None:
+    job = state.jobs.get(command.assignment[0])
+    recall(state, "assignment", command.assignment, Withdrawn(command, job.revision if job else -1))
+
+
+def _retract_settled(state: State, asked: Withdrawn, rows: Recalled) -> None:
+    command = asked.command
+    job = state.jobs.get(command.assignment[0])
+    if (job.revision if job else -1) != asked.revision:
+        _ask_answer(state, command)  # something was opened again meanwhile: the rows may be out of date
+        return
     found = next((a for a in rows.assignments if a.key == command.assignment), None)
     if found is None or found.node != command.node or found.state is not AssignmentState.REPORTED:
         return
     state.save(_replace(found, state=step(ASSIGNMENT, (found.state, AssignmentState.RETRACTED))))
-    task, job = rows.tasks[0], state.jobs.get(found.job)
+    task = rows.tasks[0]
     if job is not None and task.answer == found.attempt and task.ordinal not in job.open:
         reopen(state, job, task, f"Its node took the answer back: {command.reason}")
 
 
 def retry(state: State, job: JobRun) -> None:
-    """Open again what failed, page by page."""
-    recall(state, "unsettled", (job.number,), job.number)
+    """Open again what failed, page by page; asked again, it goes on with the page that has not come."""
+    job.page = recall(state, "unsettled", (job.number,), Page(job.number, job.revision), job.cursor)
 
 
-def _retry_page(state: State, number: int, rows: Recalled) -> None:
-    job = state.jobs.get(number)
-    if job is None:
+def _retry_page(state: State, page: Page, rows: Recalled) -> None:
+    job = state.jobs.get(page.job)
+    if job is None or job.page != rows.recall:
+        return
+    if job.revision != page.revision:
+        retry(state, job)  # something was opened again meanwhile: the rows may be out of date
         return
     for task in rows.tasks:
         if task.ordinal in job.open:
             continue
         if task.state in (TaskState.VALIDATED, TaskState.ABANDONED):
             reopen(state, job, task, "Its owner asked for it to be done again.")
-        elif task.state is not TaskState.SPLIT:
+        elif task.ordinal < job.returning and task.ordinal not in job.here and task.state in TASK_OPEN:
             _take_up(state, job, task)
+    job.cursor = rows.cursor
     if rows.cursor:
-        recall(state, "unsettled", (number,), number, rows.cursor)
+        retry(state, job)
     else:
-        job.retrying = False
-        state.touch(job)
+        _retried(state, job)
+
+
+def _retried(state: State, job: JobRun) -> None:
+    """All that is to be run again is open: from now on the job may end."""
+    job.retrying = False
+    job.page = job.returning = 0
+    job.here.clear()
+    state.touch(job)
+    if job.hit >= 0:
+        jobs.complete(state, job)
+    elif job.errors and job.errors >= job.spec.max_errors:
+        jobs.finish(state, job, JobState.FAILED, _too_many(job))
+    else:
         jobs.maybe_complete(state, job)
 
 
@@ -353,7 +408,6 @@ def _take_up(state: State, job: JobRun, task: Task) -> None:
     job.open[task.ordinal] = waiting
     job.in_queue += 1
     leasing.enqueue(job, task.ordinal)
+    ready.wake(state, job)
     state.save(waiting)
     state.touch(job)
-
-

@@ -50,6 +50,7 @@ class JobRun:
         "declined",
         "ended_at",
         "errors",
+        "here",
         "hit",
         "in_progress",
         "in_queue",
@@ -69,8 +70,8 @@ class JobRun:
         "rate",
         "rates",
         "reason",
-        "returning",
         "retrying",
+        "returning",
         "revision",
         "sealed",
         "skips",
@@ -123,7 +124,8 @@ class JobRun:
         self.pool: Pool | None = None  # the offers that suit it
         self.lane: Lane | None = None  # its place in the active queue …
         self.rank: tuple[float, int] | None = None  # … and its rank there; None in the backlog
-        self.returning = 0  # ordinals below this may be open in the store and not here yet: it had ended
+        self.returning = 0  # ordinals below this may be open in the store and not here yet: it had ended …
+        self.here: set[int] = set()  # … but not these, opened again since it came back
         self.page = 0  # the `Recall` under way that opens failed tasks again; 0 none …
         self.cursor: tuple[int, ...] = ()  # … and where its page begins
 

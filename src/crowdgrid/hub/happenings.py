@@ -253,10 +253,10 @@ class Happenings:
         if len(self._readers) >= READERS_MAX:
             raise Busy(f"{READERS_MAX:,} people watch this grid already.")
         self._begin()
+        self._forget_watches()
         number = job.number if job else 0
         covered = last is None or self._covers(number, last)
         if job:
-            self._forget_watches()
             self._watches.setdefault(number, Watch(job.owner, self._last)).readers += 1
         reader = Reader(principal, number)
         if not covered:

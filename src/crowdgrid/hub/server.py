@@ -130,10 +130,7 @@ def listening_socket(settings: HubSettings) -> socket.socket:
     host, port = settings.address
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-        listener.listen(BACKLOG)
+        listener = socket.create_server(where[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         hint = "Does a hub run here already? Choose another --listen." if taken else "Choose another --listen."

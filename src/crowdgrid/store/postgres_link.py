@@ -27,6 +27,12 @@ _OPTIONS: Final[dict[str, Any]] = {
         "lock_timeout": "10s",
         "idle_in_transaction_session_timeout": "60s",
         "jit": "off",  # compiling costs more than any of these statements
+        # Every statement goes along an index, a page at a time. Without fresh statistics (a job can grow by millions
+        # of tasks between two ANALYZEs) the planner would rather sort or hash whole tables.
+        "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
     },
 }
 

@@ -58,7 +58,7 @@ def _job(job: Job, groups: Groups) -> None:
     groups.setdefault("job", []).append((
         job.number, job.owner, job.group, job.name, job.key, job.created_at, job.state.value, job.spec.program,
         msgspec.json.encode(job.counts).decode(), job.paused, job.reason, job.hit, job.revision, job.ended_at,
-        job.origin, job.format,
+        job.origin, job.format, job.sealed, job.retrying,
     ))  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def grid(row: Row) -> GridRow:
 def job(row: Row) -> Job:
     """From a row of `job` and its spec."""
     (number, owner, group, name, key, created_at, state, _, counts, paused, reason, hit, revision, ended_at, origin,
-     format_, spec) = row  # fmt: skip
+     format_, sealed, retrying, spec) = row  # fmt: skip
     return Job(
         number=number,
         owner=owner,
@@ -196,6 +196,8 @@ def job(row: Row) -> Job:
         ended_at=ended_at,
         origin=origin,
         format=format_,
+        sealed=bool(sealed),
+        retrying=bool(retrying),
     )
 
 

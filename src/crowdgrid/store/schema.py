@@ -51,6 +51,10 @@ def _bytes(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary, nullable=nullable)
 
 
+def _boolean(name: str) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False)
+
+
 def literal(value: int | str) -> sa.ColumnElement[Any]:
     """`value` as written SQL: a partial index is only used where its condition can be seen in the statement."""
     return sa.literal_column(f"'{value}'" if isinstance(value, str) else str(value))
@@ -93,13 +97,15 @@ job = sa.Table(
     _text("state"),
     _text("program"),  # of the spec, for the collector
     _text("counts"),  # JSON of `Counts`
-    sa.Column("paused", sa.Boolean, nullable=False),
+    _boolean("paused"),
     _text("reason"),
     _integer("hit"),
     _integer("revision"),
     _integer("ended_at"),
     _text("origin"),
     _integer("format"),
+    _boolean("sealed"),
+    _boolean("retrying"),
 )
 _partial("job_name", job.c.owner, job.c.name, where=job.c.name != literal(""), unique=True)
 _partial("job_key", job.c.owner, job.c.key, where=job.c.key != literal(""), unique=True)
@@ -143,7 +149,7 @@ def is_flawed(table: sa.FromClause = task) -> sa.ColumnElement[bool]:
 
 _partial("task_open", task.c.job, task.c.ordinal, where=is_open())
 _partial("task_flawed", task.c.job, task.c.ordinal, where=is_flawed())
-_partial("task_parent", task.c.job, task.c.parent, where=task.c.parent >= literal(0))
+_partial("task_parent", task.c.job, task.c.parent, where=task.c.parent != literal(-1))
 
 assignment = sa.Table(
     "assignment",

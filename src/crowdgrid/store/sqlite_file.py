@@ -25,11 +25,17 @@ STATEMENTS_KEPT: Final = 256  # prepared: each table's upsert in a handful of le
 
 def prepare(path: Path) -> None:
     """Make the file, empty and private, unless it is there. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(path.parent)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return
+
+
+def _make_private(folder: Path) -> None:
+    if not folder.exists():
+        _make_private(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
 
 
 def inode_of(path: Path) -> Inode | None:

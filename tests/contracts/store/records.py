@@ -80,6 +80,8 @@ def full_job(number: int) -> Job:
         ended_at=6,
         origin="elsewhere:1",
         format=2,
+        sealed=True,
+        retrying=True,
     )
 
 

@@ -39,19 +39,19 @@ class Session:
         self.frames: list[bytes] = []
         self.closed = False
         self._news = asyncio.Event()
-        self._looked = 0
+        self._looked: dict[type, int] = {}
 
     async def send(self, *messages: m.Message) -> None:
         for frame in codec.frames(messages):
             await self.socket.send_bytes(frame)
 
     async def next(self, kind: type[M], accept: Callable[[M], bool] = lambda message: True) -> M:
-        """The next message of `kind` not looked at yet; those before it are passed over."""
+        """The next message of `kind` not looked at yet; those of the kind before it are passed over."""
         async with asyncio.timeout(SECONDS):
             while True:
-                while self._looked < len(self.received):
-                    message = self.received[self._looked]
-                    self._looked += 1
+                while self._looked.setdefault(kind, 0) < len(self.received):
+                    message = self.received[self._looked[kind]]
+                    self._looked[kind] += 1
                     if isinstance(message, kind) and accept(message):
                         return message
                 if self.closed:
@@ -101,6 +101,8 @@ class ScriptedHub:
         self.challenge = m.Challenge(os.urandom(32), GRID)
         self.grid = GRID
         self.port = 0
+        self.proofs = 0
+        self._greeted = 0
         self._count = 0
         self._arrived = asyncio.Event()
         self._served = 0
@@ -127,7 +129,7 @@ class ScriptedHub:
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         self._task = asyncio.create_task(self._server._serve([listening]))
-        while not self._server.started:
+        while not self._server.started:  # noqa: ASYNC110 — uvicorn tells nobody
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
@@ -152,6 +154,13 @@ class ScriptedHub:
                 await self._arrived.wait()
         self._served += 1
         return self.sessions[self._served - 1]
+
+    async def greetings(self, count: int) -> None:
+        """Wait until agents have said Hello so often, whatever came of it."""
+        async with asyncio.timeout(SECONDS):
+            while self._greeted < count:
+                self._arrived.clear()
+                await self._arrived.wait()
 
     # --- leases ---
 
@@ -210,9 +219,12 @@ class ScriptedHub:
         (hello,) = session.take(await session.socket.receive_bytes())
         assert isinstance(hello, m.Hello)
         session.hello = hello
+        self._greeted += 1
+        self._arrived.set()
         await session.send(self.challenge)
         (proof,) = session.take(await session.socket.receive_bytes())
         assert isinstance(proof, m.Proof)
+        self.proofs += 1
         if self.refuse is not None:
             await session.send(self.refuse)
             await session.socket.close()

@@ -89,7 +89,12 @@ RULES = [
     ("limits", "bad", "between", "good", "stop", "go"), [row[1:] for row in RULES], ids=[row[0] for row in RULES]
 )
 def test_each_rule_has_two_thresholds_and_two_times(
-    limits: dict[str, Any], bad: dict[str, Any], between: dict[str, Any] | None, good: dict[str, Any], stop: int, go: int
+    limits: dict[str, Any],
+    bad: dict[str, Any],
+    between: dict[str, Any] | None,
+    good: dict[str, Any],
+    stop: int,
+    go: int,
 ) -> None:
     """In between the thresholds what was goes on, in either direction; a moment's spike turns nothing."""
     machine = Machine(**limits)

@@ -46,8 +46,9 @@ def test_what_is_no_address_says_how_one_looks(text: str) -> None:
     ],
 )
 def test_settings_out_of_bounds_cannot_be_made(wrong: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"hub": "", "data": Path("x"), **wrong}
     with pytest.raises(BadInput):
-        AgentSettings(**({"hub": "", "data": Path("x")} | wrong))
+        AgentSettings(**fields)
 
 
 def test_by_default_everything_this_process_may_use_is_lent_but_a_quarter_of_memory() -> None:

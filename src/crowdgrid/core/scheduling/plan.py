@@ -1,93 +1,62 @@
 """Handing out work, once a batch: the best tasks first, each to the best of the waiting offers.
 
-The active queue is a bounded window of jobs in the order of (priority, fair share of the owner, the ranking
-rule), sorted at most once every `limits.RERANK_MS`. Between owners of equal priority the one with the
-least use goes first, counted anew after each hand-out, so that nobody waits behind somebody else's million tasks.
+Which job comes next is the active queue's word (`scheduling.ready`), which node is the offers' (`scheduling.offers`).
+Shares are counted anew after each hand-out, so that nobody waits behind somebody else's million tasks. A hand-out is
+at most the job's part for one node, so that the work is spread over the nodes that wait for it.
 """
 
 from __future__ import annotations
 
 from heapq import heappop
-from itertools import groupby
 
 from crowdgrid import limits
 from crowdgrid.core import leasing
-from crowdgrid.core.lifecycle import JOB_RUNS
 from crowdgrid.core.model import Assignment, Task, TaskState
-from crowdgrid.core.scheduling import offers
-from crowdgrid.core.scheduling.ranking import Head, Ranking
+from crowdgrid.core.scheduling import offers, ready
+from crowdgrid.core.scheduling.ranking import Ranking
 from crowdgrid.core.splitting import sizing
-from crowdgrid.core.state import JobRun, NodeRun, State
+from crowdgrid.core.state import JobRun, Lane, NodeRun, State
 
 
 def plan(state: State, rule: Ranking) -> None:
     """Lease until no offer or no work is left that fits."""
-    if not state.offers or not any(runnable(job) for job in state.jobs.values()):
+    if not state.offering:
         return
-    if state.order_stale or state.now - state.ordered_at >= limits.RERANK_MS:
-        _sort(state, rule)
-    for _, same in groupby(state.order, key=lambda job: -job.priority):
-        if not state.offers:
+    if state.now - state.ordered_at >= limits.RERANK_MS:
+        ready.rank_again(state, rule)
+    ready.admit(state, rule)
+    for priority in sorted(state.levels, reverse=True):
+        lanes = list(state.levels[priority].values())
+        for lane in lanes:
+            if lane.lines and not lane.pool.offers:
+                lane.pool.skips += 1
+        _serve(state, rule, lanes)
+        if not state.offering:
             return
-        _serve(state, rule, list(same))
 
 
-def runnable(job: JobRun) -> bool:
-    """Whether the job has something to lease."""
-    return job.has_work and not job.paused and job.state in JOB_RUNS
-
-
-def head_of(job: JobRun, now: int) -> Head:
-    """The facts of a job's next task."""
-    waiting = job.open.get(job.queue[0]) if job.queue else None
-    since = waiting.created_at if waiting else job.base.created_at
-    stale = (waiting.stale if waiting else 0) + job.skips // limits.SKIPS_PER_STALE
-    return Head(
-        job.number,
-        (now - since) / 1000,
-        job.spec.milli_cpus,
-        job.spec.memory_bytes,
-        stale,
-        job.in_progress + job.validated > 0,
-    )
-
-
-def _sort(state: State, rule: Ranking) -> None:
-    ready = [job for job in state.jobs.values() if runnable(job)]
-    ready.sort(key=lambda job: (-job.priority, -rule.urgency(head_of(job, state.now)), job.number))
-    state.order = ready[: limits.ACTIVE_QUEUE]
-    state.ordered_at = state.now
-    state.order_stale = False
-
-
-def _serve(state: State, rule: Ranking, jobs: list[JobRun]) -> None:
-    """Serve jobs of one priority: each turn goes to the owner with the least use, and to their first job."""
-    queues: dict[str, list[JobRun]] = {}
-    for job in reversed(jobs):
-        queues.setdefault(job.owner, []).append(job)
-    while queues and state.offers:
-        owner = next(iter(queues))
-        if len(queues) > 1:
-            owner = min(queues, key=lambda who: state.use_of(who).share(state.now))
-        job = queues[owner][-1]
-        if not (runnable(job) and _lease_some(state, rule, job)):
-            queues[owner].pop()
-            if not queues[owner]:
-                del queues[owner]
+def _serve(state: State, rule: Ranking, lanes: list[Lane]) -> None:
+    """Serve the jobs of one priority: each turn goes to the owner with the least use, and to their first job."""
+    aside: list[JobRun] = []  # jobs for which none of the offers will do, this time
+    while (job := ready.next_job(state, lanes)) is not None:
+        if not _lease_some(state, rule, job):
+            ready.leave(state, rule, job)
+            aside.append(job)
+        elif not ready.runnable(job):
+            ready.leave(state, rule, job)
+    for job in aside:
+        ready.wake(state, job)
 
 
 def _lease_some(state: State, rule: Ranking, job: JobRun) -> bool:
     """Give one node what it should have of this job now. False: nothing could be given."""
-    if job.blocked == state.offers_version:
-        return False
     node = offers.best(state, job, rule.closest_fit)
-    if node is None:
-        job.blocked = state.offers_version
+    if node is None or job.pool is None:
         job.skips += 1
         return False
     units = _piece(state, job, node)
     waiting = job.in_queue + -(-(job.units - job.units_cut) // units)
-    quantum = min(max(1, -(-waiting // len(state.offers))), node.slots, limits.FRAME_TASKS)
+    quantum = min(max(1, -(-waiting // len(job.pool.offers))), node.slots, limits.FRAME_TASKS)
     leases = _take(state, job, node, quantum, units)
     if not leases:
         return False

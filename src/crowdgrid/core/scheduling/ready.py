@@ -167,9 +167,7 @@ def _rank_lane(state: State, rule: Ranking, lane: Lane) -> None:
         _move_up(state, rule, lane, line)
         if not line.active:
             del lane.lines[owner]
-    lane.shares = [
-        (state.use_of(owner).share(state.now), *line.active[0], owner) for owner, line in lane.lines.items()
-    ]
+    lane.shares = [(state.use_of(owner).share(state.now), *line.active[0], owner) for owner, line in lane.lines.items()]
     heapify(lane.shares)
 
 
@@ -189,17 +187,15 @@ def next_job(state: State, lanes: Iterable[Lane]) -> JobRun | None:
 
 
 def _top(state: State, lane: Lane) -> _Top:
-    if len(lane.lines) == 1:
-        for owner, line in lane.lines.items():
-            return (state.use_of(owner).share(state.now), *line.active[0])
+    """The first job of the owner with the least use; what the heap says of an owner may be too little by now."""
     shares = lane.shares
     while True:
-        share, _, _, owner = shares[0]
-        line = lane.lines.get(owner)  # type: ignore[assignment]
+        noted, _, _, owner = shares[0]
+        line = lane.lines.get(owner)
         if line is None:
             heappop(shares)
             continue
-        now = state.use_of(owner).share(state.now)
-        if now <= share:
-            return (now, *line.active[0])
-        heapreplace(shares, (now, *line.active[0], owner))  # used more since it was noted
+        share = state.use_of(owner).share(state.now)
+        if share <= noted:
+            return (share, *line.active[0])
+        heapreplace(shares, (share, *line.active[0], owner))

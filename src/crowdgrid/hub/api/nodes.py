@@ -15,7 +15,6 @@ from crowdgrid.hub.access import Place, Verb
 from crowdgrid.hub.api.paging import DEFAULT, Limit
 from crowdgrid.hub.api.table import Call, Endpoint, gives
 
-
 DID_CHARS = 80
 
 

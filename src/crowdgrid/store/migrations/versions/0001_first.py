@@ -27,6 +27,10 @@ def small(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.SmallInteger(), nullable=nullable)
 
 
+def boolean(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Boolean(), nullable=False)
+
+
 def texts(*names: str, nullable: bool = False) -> list[sa.Column[Any]]:
     return [sa.Column(name, sa.Text(), nullable=nullable) for name in names]
 
@@ -63,14 +67,16 @@ def jobs() -> None:
         *texts("owner", "group", "name", "key"),
         *integers("created_at"),
         *texts("state", "program", "counts"),
-        sa.Column("paused", sa.Boolean(), nullable=False),
+        boolean("paused"),
         *texts("reason"),
         *integers("hit", "revision", "ended_at"),
         *texts("origin"),
         *integers("format"),
+        boolean("sealed"),
+        boolean("retrying"),
     )
     index("job_name", "job", ["owner", "name"], where="name != ''", unique=True)
-    index("job_key", "job", ["owner", "key"], where="key != ''", unique=True)
+    index("job_key", "job", ["owner", "key"], where="\"key\" != ''", unique=True)
     index("job_open", "job", ["number"], where="state IN ('validating', 'open', 'sealed', 'completed')")
     index("job_ended", "job", ["ended_at"], where="ended_at > 0")
     index("job_owner", "job", ["owner", "number"])
@@ -92,7 +98,7 @@ def tasks() -> None:
     )
     index("task_open", "task", ["job", "ordinal"], where="state <= 4")
     index("task_flawed", "task", ["job", "ordinal"], where="state = 7 OR state = 5 AND errors > 0")
-    index("task_parent", "task", ["job", "parent"], where="parent >= 0")
+    index("task_parent", "task", ["job", "parent"], where="parent != -1")
 
 
 def assignments() -> None:

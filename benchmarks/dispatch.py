@@ -1,0 +1,185 @@
+"""Dispatch: how many trivial tasks a second get their answer, and how long one takes there and back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import NamedTuple
+
+import msgspec
+
+from benchmarks import figures, profiling
+from benchmarks.context import Context
+from benchmarks.processes import ROOT, BenchGrid, BenchmarkFailed, folder_for
+from benchmarks.report import Figure, Section, Table, at_least, at_most, number
+from benchmarks.submitter import Measured, Order
+
+
+class Load(NamedTuple):
+    """What the client does: `in_flight` entries of `per_entry` tasks."""
+
+    title: str
+    in_flight: int
+    per_entry: int
+
+
+class Cost(NamedTuple):
+    """CPU microseconds a task, by process; and inside the hub by thread and part."""
+
+    hub: float
+    agents: float
+    workers: float
+    client: float
+    loop: float
+    engine: float
+    writer: float
+    others: float
+
+
+class Run(NamedTuple):
+    load: Load
+    runtime: str
+    measured: Measured
+    cost: Cost
+    per_commit: float
+    commit_ms: float
+
+    @property
+    def rate(self) -> float:
+        return self.measured.tasks / self.measured.elapsed
+
+
+LOADS = (
+    Load("one by one, 1 in flight", 1, 1),
+    Load("one by one, 64 in flight", 64, 1),
+    Load("10 an entry, 64 in flight", 64, 10),
+    Load("100 an entry, 20 in flight", 20, 100),
+)
+
+
+class Meter:
+    """What the grid's processes had used at one moment."""
+
+    def __init__(self, grid: BenchGrid) -> None:
+        self.hub = grid.hub.cpu()
+        self.agents = sum(agent.cpu() for agent in grid.agents)
+        self.workers = sum(agent.children_cpu() for agent in grid.agents)
+        self.threads = grid.hub.thread_cpu()
+        self.counters = figures.parse((grid.hub.get("/metrics") or b"").decode())
+
+
+def cost_between(before: Meter, after: Meter, measured: Measured) -> Cost:
+    us = 1e6 / max(measured.tasks, 1)
+    loop, writer, others = (b - a for a, b in zip(before.threads, after.threads, strict=True))
+    engine = "crowdgrid_engine_seconds_total"
+    return Cost(
+        hub=(after.hub - before.hub) * us,
+        agents=(after.agents - before.agents) * us,
+        workers=(after.workers - before.workers) * us,
+        client=measured.cpu * us,
+        loop=loop * us,
+        engine=(after.counters[engine] - before.counters[engine]) * us,
+        writer=writer * us,
+        others=others * us,
+    )
+
+
+def run_load(grid: BenchGrid, load: Load, runtime: str, *, warm: float, seconds: float) -> Run:
+    order = Order(grid.hub.url, grid.token, runtime, load.in_flight, load.per_entry, warm, seconds)
+    words = [sys.executable, "-m", "benchmarks.submitter", msgspec.json.encode(order).decode()]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as client:
+        assert client.stdout is not None
+        if client.stdout.readline().strip() != "begin":
+            raise BenchmarkFailed(f"No result came: {load.title}, {runtime}.")
+        before = Meter(grid)
+        client.stdout.readline()
+        after = Meter(grid)
+        measured = msgspec.json.decode(client.stdout.read(), type=Measured)
+    grown = figures.grown(before.counters, after.counters)
+    commits = max(grown["crowdgrid_commit_seconds_count"], 1.0)
+    commit_ms = grown["crowdgrid_commit_seconds_sum"] / commits * 1000
+    cost = cost_between(before, after, measured)
+    return Run(load, runtime, measured, cost, measured.tasks / commits, commit_ms)
+
+
+# --- the section ---------------------------------------------------------------------------------
+
+AGENTS = 2
+TEXT = """
+A client in a process of its own appends items over its link and waits for their rows; {agents} agents with one worker
+process each run them. An *entry* is one Append; every item is a task of its own (`Items(piece=1)`), leased, run,
+signed, spooled, reported, verified, settled, and committed twice (`synchronous=FULL`) before anybody is told.
+`echo` is an agent whose workers give back what they get; `wasm` runs the module `echo.wasm` in its sandbox.
+"""
+OTHERS = {
+    ("one by one, 64 in flight", "rate"): "Dask 440–495 · Ray 976 · Parsl 645–684 · Celery 190–277, none durable; our sketch 3,700–3,900",
+    ("one by one, 1 in flight", "p50"): "Dask 11–13 ms · Ray 3.7 ms · Parsl 3.1 ms · Celery 6 ms; our sketch 1.0–1.6 ms",
+    ("100 an entry, 20 in flight", "rate"): "Ray 84,000 and Celery 8,000–12,000 with 100 items in *one* task; our sketch 15,000 wanted",
+}
+GOALS = {
+    ("one by one, 64 in flight", "rate"): at_least(2_000),
+    ("one by one, 1 in flight", "p50"): at_most(5),
+    ("100 an entry, 20 in flight", "rate"): at_least(10_000),
+}
+
+
+def measure(context: Context) -> Section:
+    runs = [run for runtime in ("echo", "wasm") for run in _runs(context, runtime)]
+    section = Section("Dispatch", TEXT.format(agents=AGENTS), _figures(runs), [_rates(runs), _costs(runs)])
+    if section.missed:
+        section.profile = _profile(context)
+    return section
+
+
+def _runs(context: Context, runtime: str) -> list[Run]:
+    with BenchGrid() as grid:
+        grid.start_agents(AGENTS, runtime=runtime)
+        warm, seconds = context.of(1.0, 0.5), context.of(5.0, 1.5)
+        return [run_load(grid, load, runtime, warm=warm, seconds=seconds) for load in LOADS]
+
+
+def _figures(runs: list[Run]) -> list[Figure]:
+    found = []
+    for run in runs:
+        title = run.load.title
+        if run.load.in_flight == 1:
+            value, unit, kind = run.measured.p50 * 1000, "ms p50", "p50"
+        else:
+            value, unit, kind = run.rate, "tasks/s", "rate"
+        found.append(
+            Figure(f"{run.runtime}, {title}", value, unit, GOALS.get((title, kind)), OTHERS.get((title, kind), ""))
+        )
+    return found
+
+
+def _rates(runs: list[Run]) -> Table:
+    head = ["runtime", "load", "tasks/s", "p50 ms", "p99 ms", "longest ms", "tasks a commit", "ms a commit"]
+    rows = []
+    for run in runs:
+        trips = (run.measured.p50 * 1000, run.measured.p99 * 1000, run.measured.longest * 1000)
+        numbers = [run.rate, *trips, run.per_commit, run.commit_ms]
+        rows.append([run.runtime, run.load.title, *map(number, numbers)])
+    return Table(head, rows)
+
+
+def _costs(runs: list[Run]) -> Table:
+    head = ["CPU µs a task", "load", "all", "hub", "agents", "workers", "client", "hub: link", "hub: engine", "hub: store"]
+    head.append("hub: signatures and other threads")
+    rows = []
+    for run in runs:
+        cost = run.cost
+        whole = cost.hub + cost.agents + cost.workers + cost.client
+        link = max(cost.loop - cost.engine, 0.0)
+        numbers = [whole, cost.hub, cost.agents, cost.workers, cost.client, link, cost.engine, cost.writer, cost.others]
+        rows.append([run.runtime, run.load.title, *(number(round(value)) for value in numbers)])
+    return Table(head, rows)
+
+
+def _profile(context: Context) -> str:
+    """The hub's event loop under the profiler, one by one with 64 in flight."""
+    with folder_for("profile") as folder:
+        file = folder / "hub.prof"
+        with BenchGrid(profile=file) as grid:
+            grid.start_agents(AGENTS, runtime="echo")
+            run_load(grid, LOADS[1], "echo", warm=0.5, seconds=context.of(4.0, 1.5))
+        return profiling.table(file)

@@ -1,0 +1,158 @@
+"""The second act: the primes below 10^10, while an agent and then the hub are killed.
+
+Recovery is measured from the kill:
+
+- of the agent until every task that was leased at that moment, to whomever, has settled: those the dead agent held
+  among them, which somebody else had to be given;
+- of the hub until a task settles that had not when this client found it again: by then it was started, had read its
+  store, and an agent had found it too. What settled before the kill and was only told afterwards does not count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from crowdgrid import kernels
+from crowdgrid.cli.demo.watch import Watch
+from crowdgrid.client.job import Job
+from crowdgrid.client.splits import Range
+from crowdgrid.errors import JobFailed, TimedOut
+
+if TYPE_CHECKING:
+    from crowdgrid.cli.demo.processes import Crowd
+    from crowdgrid.cli.demo.stage import Stage
+
+TASKS: Final = 24_000
+KNOWN: Final = {10**6: 78_498, 10**7: 664_579, 10**8: 5_761_455, 10**9: 50_847_534, 10**10: 455_052_511}
+VICTIM: Final = "agent-2"
+RECOVERY_SECONDS_MAX: Final = 15.0
+GIVE_UP_SECONDS: Final = 120.0
+LOOK_SECONDS: Final = 0.02
+
+
+@dataclass(slots=True)
+class Kill:
+    """What was killed, when, and how long it took until work went on.
+
+    Attributes:
+        at: share of the job that was done. held: tasks leased to it at that moment.
+    """
+
+    what: str
+    at: float
+    held: int
+    seconds: float = -1.0
+
+    @property
+    def right(self) -> bool:
+        """Whether the grid recovered in time."""
+        return 0 <= self.seconds <= RECOVERY_SECONDS_MAX
+
+
+@dataclass(slots=True)
+class Count:
+    """What came of the count."""
+
+    below: int
+    answer: int | None
+    expected: int | None
+    tasks: int
+    seconds: float
+    by_node: dict[str, int]
+    kills: list[Kill] = field(default_factory=list)
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is known to be right and everything recovered."""
+        return self.answer == self.expected and len(self.kills) == 2 and all(kill.right for kill in self.kills)
+
+
+def count_primes(crowd: Crowd, shown: Stage, below: int) -> Count:
+    """Count the primes below a bound and kill what the module says."""
+    shown.act(f"primes below {below:,}")
+    job = crowd.grid.run(kernels.path("primes"), split=Range(0, below, piece=max(1, below // TASKS)), reduce="sum")
+    act = _Act(crowd, shown, job, below)
+    try:
+        kills = [act.kill_agent(0.25), act.kill_hub(0.50)]
+        answer = act.finish()
+    except JobFailed as error:
+        shown.say(str(error))
+        kills, answer = act.kills, None
+    took = time.monotonic() - act.watch.began
+    act.watch.stop()
+    names = crowd.names()
+    shares = {names.get(did, did): count for did, count in act.watch.by_node.items()}
+    return Count(below, answer, KNOWN.get(below), act.watch.tasks, took, shares, kills)
+
+
+class _Act:
+    def __init__(self, crowd: Crowd, shown: Stage, job: Job, below: int) -> None:
+        self._crowd = crowd
+        self._shown = shown
+        self._job = job
+        self._below = below
+        self.watch = Watch(job)
+        self.kills: list[Kill] = []
+
+    @property
+    def _share(self) -> float:
+        return self.watch.units / self._below
+
+    def _until(self, done: Callable[[], bool], what: str) -> None:
+        """Look on until something is so. Raises TimedOut when it never is."""
+        give_up_at = time.monotonic() + GIVE_UP_SECONDS
+        while not done():
+            took = time.monotonic() - self.watch.began
+            self._shown.at(
+                self._share, f"{self.watch.tasks:,} tasks, {self.watch.tasks / max(took, 0.1):,.0f} a second"
+            )
+            if time.monotonic() > give_up_at:
+                raise TimedOut(f"{what} within {GIVE_UP_SECONDS:.0f} s.", hint="Keep the logs with --keep and look.")
+            time.sleep(LOOK_SECONDS)
+
+    def kill_agent(self, share: float) -> Kill:
+        """Kill an agent in the midst of its work, and wait until somebody else has done it."""
+        self._until(lambda: self._share >= share, f"The job was not {share:.0%} done")
+        did = self._crowd.id(VICTIM)
+        self._crowd.kill_agent(VICTIM)
+        killed = time.monotonic()
+        leased = self._leased()
+        held = int(self._crowd.grid.node(did)["held"] or 0)
+        kill = Kill(VICTIM, self._share, held)
+        self.kills.append(kill)
+        self._shown.say(f"Killed {VICTIM} at {kill.at:.0%} while it held {held:,} tasks.")
+        self._until(lambda: leased <= self.watch.ordinals, "What the agent held was not done by others")
+        kill.seconds = time.monotonic() - killed
+        self._shown.say(f"All {len(leased):,} tasks leased then are settled, {kill.seconds:.1f} s after the kill.")
+        return kill
+
+    def _leased(self) -> set[int]:
+        """The ordinals of every task that is leased now."""
+        return {task["ordinal"] for task in self._job.tasks("in_progress")} - self.watch.ordinals
+
+    def kill_hub(self, share: float) -> Kill:
+        """Kill the hub, start it again, and wait until the next task settles."""
+        self._until(lambda: self._share >= share, f"The job was not {share:.0%} done")
+        kill = Kill("hub", self._share, self._job.counts.in_progress)
+        self.kills.append(kill)
+        leased = self._leased()
+        killed = time.monotonic()
+        self._crowd.kill_hub()
+        self._shown.say(f"Killed the hub at {kill.at:.0%}, with {kill.held:,} tasks leased, and started it again.")
+        self._until(lambda: self.watch.went_on > 0, "The hub did not come back to work")
+        kill.seconds = self.watch.went_on - killed
+        self._shown.say(f"Work went on {kill.seconds:.1f} s after the kill.")
+        self._until(lambda: leased <= self.watch.ordinals, "What was leased at the kill was not finished")
+        took = time.monotonic() - killed
+        self._shown.say(f"All {len(leased):,} tasks leased then are settled, {took:.1f} s after the kill.")
+        return kill
+
+    def finish(self) -> int:
+        """Wait for the answer."""
+        self._until(lambda: self._job.state in {"completed", "final", "failed", "cancelled"}, "The job did not end")
+        answer: int = self._job.result(timeout=60)
+        self._shown.at(1.0, f"{self.watch.tasks:,} tasks")
+        return answer

@@ -1,0 +1,126 @@
+"""The processes of the demonstration: one hub that can be killed and started again, three agents."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from crowdgrid.client import background
+from crowdgrid.client.address import Address
+from crowdgrid.client.children import Child, stop_all
+from crowdgrid.client.grid import Connection, Grid
+from crowdgrid.errors import TimedOut
+
+AGENTS: Final = 3
+START_SECONDS: Final = 60.0
+
+
+class Crowd:
+    """A hub and its agents, as `crowdgrid hub` and `crowdgrid agent run` start them.
+
+    The hub binds its own socket: while it is dead its address refuses connections, as in real life.
+
+    Args:
+        folder: where stores and logs are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / "hub", ignore_errors=True)
+        self._token = "cg_" + secrets.token_urlsafe(32)
+        self._invitation = "cgi_" + secrets.token_urlsafe(32)
+        self._listen = f"127.0.0.1:{_free_port()}"
+        self.url = f"http://{self._listen}"
+        self.restarting = False
+        self.hub = self._start_hub()
+        self.agents: dict[str, Child] = {}
+        self.grid: Grid
+
+    def __enter__(self) -> Self:
+        self.agents = {name: self._start_agent(name) for name in (f"agent-{n + 1}" for n in range(AGENTS))}
+        connection = Connection(Address(self.url, self._token), alive=self.check)
+        self.grid = Grid(connection)
+        try:
+            background.run(connection.link.start(patience=START_SECONDS))
+            self._wait_for_agents()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        try:
+            self.grid.close()
+        finally:
+            stop_all([*self.agents.values(), self.hub])
+
+    def _start_hub(self) -> Child:
+        return Child(
+            "hub",
+            ["hub", "--listen", self._listen, "--data", str(self.folder / "hub"), "--with-parent"],
+            log=self.folder / "hub.log",
+            secrets={"CROWDGRID_ADMIN_TOKEN": self._token, "CROWDGRID_INVITATION": self._invitation},
+        )
+
+    def _start_agent(self, name: str) -> Child:
+        data = self.folder / name
+        shutil.rmtree(data, ignore_errors=True)
+        return Child(
+            name,
+            ["agent", "run", "--hub", self.url, "--data", str(data), "--name", name, "--cpus", "1", "--no-limits",
+             "--with-parent"],
+            log=self.folder / f"{name}.log",
+            secrets={"CROWDGRID_INVITATION": self._invitation},
+        )  # fmt: skip
+
+    def check(self) -> None:
+        """Raises ChildDied when the hub ended by itself."""
+        if not self.restarting:
+            self.hub.check()
+
+    def _wait_for_agents(self) -> None:
+        """Until all are there: a job that starts with one of three would tell nothing about shares."""
+        give_up_at = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up_at:
+            for child in [self.hub, *self.agents.values()]:
+                child.check()
+            if sum(node["online"] for node in self.grid.nodes()) >= AGENTS:
+                return
+            time.sleep(0.05)
+        raise TimedOut(f"Not all agents came within {START_SECONDS:.0f} s.", hint=f"See the logs in {self.folder}.")
+
+    def names(self) -> dict[str, str]:
+        """The agents' names by their did:key."""
+        return {node["id"]: node["name"] for node in self.grid.nodes()}
+
+    def id(self, name: str) -> str:
+        """The did:key of an agent."""
+        return next(did for did, called in self.names().items() if called == name)
+
+    def kill_agent(self, name: str) -> None:
+        """SIGKILL."""
+        self.agents.pop(name).kill()
+
+    def kill_hub(self) -> None:
+        """SIGKILL, and start it again."""
+        self.restarting = True  # `check` must not take the kill for an accident
+        self.hub.kill()
+        self.hub = self._start_hub()
+        self.restarting = False
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

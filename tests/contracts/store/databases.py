@@ -1,0 +1,91 @@
+"""Raw access to both databases, for tests that look below the port."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+
+from crowdgrid.store import Store
+from crowdgrid.store.migrate import script
+from crowdgrid.store.postgres import PostgresStore
+from crowdgrid.store.revision import statements
+from crowdgrid.store.sqlite import SqliteStore
+
+
+class Database(Protocol):
+    """An empty database and the store in it."""
+
+    dialect: str
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def store(self) -> Store: ...
+
+    def schema(self) -> list[tuple[Any, ...]]:
+        """Everything that makes up the schema, in a form two of which can be compared."""
+        ...
+
+
+class SqliteDatabase:
+    dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(self._path)
+        with connection:
+            found = connection.execute(re.sub(r"\$(\d+)", r"?\1", sql), values).fetchall()
+        connection.close()
+        return found
+
+    def store(self) -> Store:
+        return SqliteStore(self._path)
+
+    def schema(self) -> list[tuple[Any, ...]]:
+        found = self.run("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
+        return [(*row[:3], re.sub(r"\s+", " ", row[3]).replace("( ", "(").replace(" )", ")")) for row in found]
+
+
+class PostgresDatabase:
+    dialect = "postgresql"
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        async def whole() -> list[tuple[Any, ...]]:
+            connection = await asyncpg.connect(self._dsn)
+            try:
+                return [tuple(row) for row in await connection.fetch(sql, *values)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(whole())
+
+    def store(self) -> Store:
+        return PostgresStore(self._dsn)
+
+    def schema(self) -> list[tuple[Any, ...]]:
+        columns = self.run(
+            "SELECT table_name, column_name, ordinal_position, data_type, is_nullable, column_default, "
+            "character_maximum_length FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 3"
+        )
+        indexes = self.run("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
+        constraints = self.run(
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2"
+        )
+        return [*columns, *indexes, *constraints]
+
+
+def migrate(database: Database, start: str, stop: str) -> None:
+    """Lead the database from one revision to another, as `open` does."""
+    for statement in statements(script(database.dialect, start=start, stop=stop)):
+        database.run(statement)

@@ -1,0 +1,732 @@
+"""A small grid for tests: an engine, a store in memory, nodes that work and misbehave, and a group commit between.
+
+Every `do_…` method is one thing that may happen, told by one integer: a state machine draws the integers, a seeded
+driver rolls them. Messages reach nodes and submitters only when their batch is committed; a crash loses the
+batch under way and everything that was on a wire. `invariants.check` is called after every command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.core import commands as c
+from crowdgrid.core import effects as e
+from crowdgrid.core import invariants, splitting
+from crowdgrid.core.engine import Engine, restore, saved
+from crowdgrid.core.model import (
+    Assignment,
+    AssignmentKey,
+    Chunk,
+    Completion,
+    Grid,
+    Items,
+    Job,
+    JobSpec,
+    JobState,
+    Lines,
+    Node,
+    NodeState,
+    Outcome,
+    Partial,
+    Range,
+    Record,
+    Split,
+    Task,
+    TaskState,
+    Token,
+    Verdict,
+)
+from crowdgrid.errors import CrowdgridError
+from crowdgrid.hub.recalling import recall
+from crowdgrid.store import Batch, SettledRow
+from crowdgrid.store.memory import MemoryStore
+
+T = TypeVar("T")
+
+SMALL = {"ACTIVE_QUEUE": 2, "BLOCK_TASKS": 4, "FRAME_TASKS": 3, "HELD_ASSIGNMENTS": 6, "RECALL_ROWS": 2}
+OWNERS = ("ada", "bob", "eve")
+LABELS: tuple[tuple[str, ...], ...] = ((), ("gpu",), ("gpu", "big"))
+
+
+def now_done(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that never waits, as those of `MemoryStore`."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("it waited")
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Pages, frames and queues so small that a handful of tasks fills several."""
+    before = {name: getattr(limits, name) for name in SMALL}
+    for name, value in SMALL.items():
+        setattr(limits, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(limits, name, value)
+
+
+class Dice:
+    """One integer, as many choices as wanted."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def below(self, count: int) -> int:
+        self.number, found = divmod(self.number, count)
+        return found
+
+    def pick(self, values: Sequence[T]) -> T:
+        return values[self.below(len(values))]
+
+
+def worth(start: int, stop: int) -> int:
+    """What a healthy node answers for units [start, stop)."""
+    return sum(unit * unit + 1 for unit in range(start, stop))
+
+
+def answer_of(task: Task) -> bytes:
+    """The payload of a healthy answer."""
+    return str(worth(task.start, task.stop)).encode()
+
+
+class Member:
+    """A node as it is outside: what it was sent, what it has finished and not heard of."""
+
+    def __init__(self, record: Node) -> None:
+        self.record = record
+        self.session = 0
+        self.held: dict[AssignmentKey, Task] = {}
+        self.spool: dict[AssignmentKey, c.Reported] = {}
+
+    @property
+    def number(self) -> int:
+        return self.record.number
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, ranking: str = "priority_fit") -> None:
+        self.ranking = ranking
+        self.store = MemoryStore()
+        self.now = 1_000_000
+        self.members: dict[int, Member] = {}
+        self.jobs: list[int] = []  # numbers somebody was told
+        self.sessions = 0
+        self.names = 0
+        self.verdicts: Counter[str] = Counter()
+        self.refused = 0
+        self.counted: Counter[AssignmentKey] = Counter()
+        self.expected: Counter[tuple[int, AssignmentKey]] = Counter()  # reports sent, less verdicts heard
+        self._open()
+
+    # --- the keeper's part -------------------------------------------------------------------
+
+    def _open(self) -> None:
+        opened = now_done(self.store.open(grid_id=b"g" * 16, id_key=b"k" * 16))
+        self.grid = opened.grid
+        self.engine, effects = restore(
+            opened.grid, opened.jobs, opened.tasks, opened.assignments, opened.nodes, self.now, self.ranking
+        )
+        self.pending: list[e.Effect] = list(effects)
+        self.to_read: list[e.Recall] = []
+        self.read: list[c.Recalled] = []
+        self.to_check: list[int] = []
+        self.expected.clear()
+        for member in self.members.values():
+            member.session = 0
+        invariants.check(self.engine)
+
+    def handle(self, command: c.Command) -> list[e.Effect]:
+        """Let a command happen, refusals included; a refusal must change nothing."""
+        before = saved(self.engine)
+        try:
+            effects = self.engine.handle(command, self.now)
+        except CrowdgridError:
+            self.refused += 1
+            after = saved(self.engine)
+            assert msgspec.structs.replace(after, grid=before.grid) == before, "a refused command changed something"
+            effects = []
+        invariants.check(self.engine)
+        self.pending += effects
+        return effects
+
+    def commit(self) -> None:
+        """Write what is pending, then let it out."""
+        effects, self.pending = self.pending, []
+        records: dict[Any, Record] = {}
+        for effect in effects:
+            if isinstance(effect, e.Save):
+                records[_key(effect.record)] = effect.record
+        partials = [(x.job, x.block) for x in effects if isinstance(x, e.DropPartial)]
+        grid = msgspec.structs.replace(self.engine.grid(), epoch=self.grid.epoch, batch=self.grid.batch + 1)
+        now_done(self.store.commit(Batch(grid, tuple(records.values()), partials)))
+        self.grid = grid
+        for effect in effects:
+            self._deliver(effect)
+
+    def _deliver(self, effect: e.Effect) -> None:
+        match effect:
+            case e.Assign():
+                member = self.members[effect.node]
+                if member.session == effect.session:
+                    for task, assignment in effect.leases:
+                        member.held.setdefault(assignment.key, task)
+            case e.Withdraw():
+                member = self.members[effect.node]
+                if member.session == effect.session:
+                    for key in effect.assignments:
+                        member.held.pop(key, None)
+            case e.Acknowledge():
+                self._acknowledged(effect)
+            case e.Recall():
+                self.to_read.append(effect)
+            case e.Check():
+                self.to_check.append(effect.job.number)
+            case e.CloseLink():
+                member = self.members[effect.node]
+                if member.session == effect.session:
+                    self._part(member)
+            case e.Reply(value=Job() as job):
+                if job.number not in self.jobs:
+                    self.jobs.append(job.number)
+            case e.Reply(value=Node() as node):
+                if node.number not in self.members:
+                    self.members[node.number] = Member(node)
+            case _:
+                pass
+
+    def _acknowledged(self, effect: e.Acknowledge) -> None:
+        for key, verdict in effect.verdicts:
+            self.verdicts[verdict.value] += 1
+            self.expected[effect.node, key] -= 1
+            assert self.expected[effect.node, key] >= 0, "a report got two verdicts"
+            self.members[effect.node].spool.pop(key, None)
+            self.members[effect.node].held.pop(key, None)
+            if verdict is Verdict.COUNTED:
+                self.counted[key] += 1
+                assert self.counted[key] == 1, "a result was counted twice"
+
+    def _part(self, member: Member) -> None:
+        session, member.session = member.session, 0
+        self.handle(c.Disconnect(member.number, session))
+
+    # --- submitters ----------------------------------------------------------------------------
+
+    def do_submit(self, number: int) -> None:
+        dice = Dice(number)
+        split = _split(dice)
+        completion = Completion(dice.pick((0, 0, 0, 2)), dice.pick((0, 30_000)))
+        spec = JobSpec(
+            program="a" * 64,
+            split=split,
+            reduce=dice.pick(("sum", "collect", "sum", "first")),
+            priority=dice.pick((0, 0, 1)),
+            max_errors=dice.pick((3, 100, 1)),
+            stale_ceiling=dice.pick((10, 2, 1)),
+            allow_abandoned=bool(dice.below(3)),
+            labels=LABELS[dice.pick((0, 0, 0, 1))],
+            min_trust=dice.pick((0.0, 0.0, 2.0)),
+            milli_cpus=dice.pick((1000, 500)),
+            timeout_ms=dice.pick((60_000, 5_000)),
+            completion=completion,
+            final_after_ms=dice.pick((0, 0, 20_000)),
+        )
+        owner, name = dice.pick(OWNERS), dice.pick(("", "x", "y"))
+        key = dice.pick(("", f"k{dice.below(3)}"))
+        known = now_done(self.store.job_keyed(owner, key)) if key else None
+        if known or (name and now_done(self.store.job_named(owner, name))):
+            return  # as the hub does: what has ended is looked up in the store
+        sealed = not splitting.appended(split)
+        self.handle(
+            c.Submit(owner, spec, splitting.units(split), sealed, name, key, checked=bool(dice.below(4)))
+        )
+
+    def _job(self, dice: Dice) -> int:
+        """A job somebody knows, most often one that runs, and now and then one that never was."""
+        if not self.jobs or not dice.below(40):
+            return 9_999
+        running = [number for number in self.jobs if number in self.engine.state.jobs]
+        return dice.pick(running if running and dice.below(4) else self.jobs)
+
+    def do_append(self, number: int) -> None:
+        dice = Dice(number)
+        job = self._job(dice)
+        live = self.engine.state.jobs.get(job)
+        if live is not None and not splitting.appended(live.spec.split):
+            return
+        first = max(0, (live.units if live else 0) + dice.pick((0, 0, 0, 0, -2, 3)))
+        count = 1 + dice.below(4)
+        self.handle(c.Append(Chunk(job, first, count, count, b"x" * count)))
+
+    def do_seal(self, number: int) -> None:
+        self.handle(c.Seal(self._job(Dice(number))))
+
+    def do_check(self, number: int) -> None:
+        if self.to_check:
+            job = self.to_check.pop(0)
+            self.handle(c.Checked(job, "" if Dice(number).below(8) else "It is not a program."))
+
+    def do_pause(self, number: int) -> None:
+        self.handle(c.Pause(self._job(Dice(number))))
+
+    def do_resume(self, number: int) -> None:
+        self.handle(c.Resume(self._job(Dice(number))))
+
+    def do_cancel(self, number: int) -> None:
+        self.handle(c.Cancel(self._job(Dice(number))))
+
+    def do_retry(self, number: int) -> None:
+        job = self._job(Dice(number))
+        self.handle(c.Retry(job, now_done(self.store.job(job))))
+
+    def do_reprioritise(self, number: int) -> None:
+        dice = Dice(number)
+        self.handle(c.Reprioritise(self._job(dice), dice.pick((0, 1, 5))))
+
+    def do_attend(self, number: int) -> None:
+        dice = Dice(number)
+        self.handle(c.Attended(self._job(dice), bool(dice.below(2))))
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    def do_join(self, number: int) -> None:
+        if len(self.members) < 8:
+            self.names += 1
+            self.handle(c.Join(self._new_node(Dice(number))))
+
+    def _new_node(self, dice: Dice) -> Node:
+        return Node(
+            0,
+            self.names.to_bytes(32, "big"),
+            dice.pick(OWNERS),
+            "",
+            f"n{self.names}",
+            0,
+            runtimes=dice.pick((("wasm",), ("wasm", "python"), ("wasm",), ("python",))),
+            labels=dice.pick(LABELS),
+            milli_cpus=dice.pick((4000, 1000)),
+            trust=dice.pick((1.0, 2.5)),
+        )
+
+    def _member(self, dice: Dice, online: bool = True) -> Member | None:
+        found = [m for m in self.members.values() if bool(m.session) == online]
+        return dice.pick(found) if found else None
+
+    def connect(self, member: Member) -> bool:
+        """Open a (newer) link for a node; whether the hub let it."""
+        self.sessions += 1
+        record = now_done(self.store.node(member.number))
+        assert record is not None
+        effects = self.handle(c.Connect(record, self.sessions))
+        if effects:
+            member.session = self.sessions
+        return bool(effects)
+
+    def do_connect(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice, online=not dice.below(6))
+        if member is not None and self.connect(member) and dice.below(8):
+            self.handle(c.Fetch(member.number, 1 + dice.below(4), dice.pick((1000, 2000)), 1 << 30))
+
+    def do_disconnect(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice)
+        if member is None:
+            return
+        if not dice.below(5):
+            self.handle(c.Disconnect(member.number, member.session - 1))  # of an earlier link
+        else:
+            self._part(member)
+            if dice.below(2):
+                member.held.clear()  # the machine was switched off; its spool is on disk
+
+    def do_fetch(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice)
+        if member is not None:
+            self.handle(c.Fetch(member.number, dice.below(6), dice.pick((1000, 500, 2000)), 1 << 30))
+
+    def do_heartbeat(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice)
+        if member is None:
+            return
+        named = [*member.held, *member.spool]
+        how = dice.below(6)
+        if how == 0:
+            named = []
+        elif how == 1:
+            named = [key for key in named if dice.below(2)]
+        elif how == 2:
+            others = [key for key in self.engine.state.leases if key not in member.held]
+            named += [(9_999, 0, 0), *others[: dice.below(3)]]
+        self.handle(c.Heartbeat(member.number, tuple(named)))
+
+    def finish(self, member: Member, key: AssignmentKey, dice: Dice) -> c.Reported:
+        """What a node answers for an assignment; it does not change its mind unless told to."""
+        known = member.spool.get(key)
+        if known is not None:
+            return known
+        task = member.held.pop(key)
+        kind = dice.below(12)
+        hit = not dice.below(8)
+        outcome = {0: Outcome.PROGRAM_ERROR, 1: Outcome.NODE_ERROR}.get(kind, Outcome.OK)
+        payload = answer_of(task) if outcome is Outcome.OK else b""
+        digest = hashlib.sha256(payload or b"error").digest()
+        error = "" if outcome is Outcome.OK else "It went wrong."
+        wall_ms = dice.pick((1, 10, 1_000))
+        member.spool[key] = c.Reported(
+            key, outcome, digest, payload, size=len(payload), error=error, wall_ms=wall_ms, hit=hit and not error
+        )
+        return member.spool[key]
+
+    def send(self, member: Member, results: Sequence[c.Reported], signature: bytes = b"") -> None:
+        for reported in results:
+            self.expected[member.number, reported.assignment] += 1
+        self.handle(c.Report(member.number, tuple(results), b"l" * 32 if signature else b"", signature))
+
+    def do_report(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice)
+        if member is None:
+            return
+        ready = [*member.spool, *member.held]
+        keys = [key for key in ready if dice.below(3)] or ready[:1]
+        self.send(member, [self.finish(member, key, dice) for key in keys], b"s" * 64 if dice.below(2) else b"")
+
+    def do_report_badly(self, number: int) -> None:
+        """Twice in a frame, something else, somebody else's, or of long ago."""
+        dice = Dice(number)
+        member = self._member(dice)
+        if member is None:
+            return
+        how = dice.below(4)
+        keys = list(self.counted) + [key for other in self.members.values() for key in other.held]
+        mine = [*member.spool, *member.held]
+        if how == 0 and mine:
+            reported = self.finish(member, dice.pick(mine), dice)
+            self.send(member, [reported, reported])
+        elif keys:
+            key = dice.pick(keys) if how < 3 else (9_999, 1, 1)
+            text = dice.pick((b"lie", b"another lie"))
+            task = now_done(self.store.task(key[0], key[1]))
+            outcome = dice.pick((Outcome.OK, Outcome.NODE_ERROR))
+            node = member.number if how != 1 else self._holder_of(key, member.number)
+            if outcome is Outcome.OK and key in self.engine.state.leases:
+                return  # a lie told in time is counted: one vote settles a task here
+            payload = answer_of(task) if task is not None else b"0"
+            reported = c.Reported(key, outcome, hashlib.sha256(text).digest(), payload)
+            self.send(self.members[node], [reported])
+
+    def _holder_of(self, key: AssignmentKey, otherwise: int) -> int:
+        rows = now_done(self.store.assignments(key[0], key[1]))
+        return next((row.node for row in rows if row.key == key and row.result), otherwise)
+
+    def do_decline(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice)
+        if member is not None:
+            keys = [key for key in member.held if dice.below(2)] + [(9_999, 0, 0)]
+            for key in keys:
+                member.held.pop(key, None)
+            self.handle(c.Decline(member.number, tuple(keys), "Its owner said so."))
+
+    def do_retract(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice)
+        keys = [*self.counted, *(member.held if member else ()), *(member.spool if member else ())]
+        if member is None or not keys:
+            return
+        key = keys[-1 - dice.below(min(len(keys), 8))]
+        node = self._holder_of(key, member.number) if dice.below(4) else member.number
+        self.members[node].held.pop(key, None)
+        self.members[node].spool.pop(key, None)
+        self.counted.pop(key, None)
+        self.handle(c.Retract(node, key, "Its memory is faulty."))
+
+    def do_remainder(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice)
+        if member is None or not member.held:
+            return
+        key, task = dice.pick(list(member.held.items()))
+        at = task.start + dice.below(task.stop - task.start + 1)
+        if at < task.stop:
+            del member.held[key]
+        self.handle(c.Remainder(member.number, key, at))
+
+    def do_update(self, number: int) -> None:
+        dice = Dice(number)
+        member = self._member(dice, online=bool(dice.below(2)))
+        if member is None:
+            return
+        record = now_done(self.store.node(member.number))
+        assert record is not None
+        states = (NodeState.ACTIVE, NodeState.DRAINING, NodeState.ACTIVE, NodeState.LEFT)
+        state = dice.pick(states) if record.state is not NodeState.LEFT else NodeState.LEFT
+        self.handle(c.Update(msgspec.structs.replace(record, name=f"m{dice.below(9)}", state=state)))
+
+    # --- the hub -----------------------------------------------------------------------------------
+
+    def do_plan(self, number: int) -> None:
+        self.handle(c.Plan())
+        if Dice(number).below(3):
+            self.commit()
+
+    def do_tick(self, number: int) -> None:
+        dice = Dice(number)
+        self.now += dice.pick((250, 250, 4_000, 0, 70_000, 3_600_000, -5_000))
+        self.handle(c.Tick(bool(dice.below(3))))
+
+    def do_let_time_pass(self, number: int) -> None:
+        """Up to two minutes, the hub awake all the while."""
+        for _ in range(1 + Dice(number).below(30)):
+            self.now += 4_000
+            self.handle(c.Tick(True))
+
+    def do_commit(self, number: int) -> None:
+        self.commit()
+        self.audit()
+
+    def do_read(self, number: int) -> None:
+        """The store answers a question; the answer has not arrived yet."""
+        if self.to_read:
+            effect = self.to_read.pop(Dice(number).below(len(self.to_read)))
+            self.read.append(now_done(recall(self.store, effect)))
+
+    def do_recalled(self, number: int) -> None:
+        if self.read:
+            self.handle(self.read.pop(Dice(number).below(len(self.read))))
+
+    def do_fold(self, number: int) -> None:
+        """Cache the sum of a closed block, if none of its answers was withdrawn and not yet committed."""
+        dice = Dice(number)
+        job = self._job(dice)
+        rows = self.settled(job)
+        if not rows or any(isinstance(effect, e.DropPartial) for effect in self.pending):
+            return
+        block = dice.pick(rows).task.ordinal // limits.BLOCK_TASKS
+        mine = [row for row in rows if row.task.ordinal // limits.BLOCK_TASKS == block]
+        if len(mine) == limits.BLOCK_TASKS:
+            self.handle_put(Partial(job, block, str(self._sum(job, block)).encode()))
+
+    def handle_put(self, record: Partial | Token) -> None:
+        self.pending.append(e.Save(record))
+        self.commit()
+
+    def do_ask_why(self, number: int) -> None:
+        dice = Dice(number)
+        self.handle(c.Why(job=self._job(dice)))
+        if self.members:
+            self.handle(c.Why(node=dice.pick(list(self.members))))
+        tasks = list(self.engine.state.leases)
+        if tasks:
+            job, ordinal, _ = dice.pick(tasks)
+            self.handle(c.Why(job=job, ordinal=ordinal))
+        self.handle(c.Snapshot())
+
+    def do_restart(self, number: int) -> None:
+        """Stop the hub in good order and start it: it knows what it knew."""
+        while self.pending:
+            self.commit()
+        before = saved(self.engine)
+        self._open()
+        after = saved(self.engine)
+        whole = {job.number for job in before.jobs if not job.retrying}  # the others find the rest page by page
+        for field in ("jobs", "tasks", "assignments"):
+            for kept in (before, after):
+                assert all(type(row) in (Job, Task, Assignment) for row in getattr(kept, field))
+        assert _of(before.jobs, whole) == _of(after.jobs, whole)
+        assert [t for t in before.tasks if t.job in whole] == [t for t in after.tasks if t.job in whole]
+        held = [a for a in before.assignments if a.job in whole]
+        assert held == [a for a in after.assignments if a.job in whole]
+        assert {n.number for n in before.nodes} <= {n.number for n in after.nodes}
+        known = {node.number: node for node in after.nodes}
+        assert all(known[node.number] == node for node in before.nodes)
+        assert msgspec.structs.replace(before.grid, epoch=0) == msgspec.structs.replace(
+            after.grid, epoch=0, now=before.grid.now, batch=before.grid.batch
+        )
+
+    def do_crash(self, number: int) -> None:
+        """The hub is killed: what was not committed never happened."""
+        self.pending.clear()
+        self._open()
+        if Dice(number).below(2):
+            self.commit()
+
+    # --- the truth -----------------------------------------------------------------------------------
+
+    def tasks_of(self, job: int) -> list[Task]:
+        found: list[Task] = []
+        while page := now_done(self.store.tasks(job, after=found[-1].ordinal if found else -1, limit=2)):
+            found += page
+        return found
+
+    def settled(self, job: int) -> list[SettledRow]:
+        found: list[SettledRow] = []
+        while page := now_done(self.store.settled(job, after=found[-1].task.ordinal if found else -1, limit=2)):
+            found += page
+        return found
+
+    def _sum(self, job: int, block: int | None = None) -> int:
+        total = 0
+        for row in self.settled(job):
+            mine = block is None or row.task.ordinal // limits.BLOCK_TASKS == block
+            if mine and row.assignment is not None and row.assignment.result is not None:
+                total += int(row.assignment.result.payload or b"0")
+        return total
+
+    def audit(self) -> None:
+        """Counters equal a recount of the rows, no unit is in two tasks, and every partial is what its rows say."""
+        for number in self.jobs:
+            job = now_done(self.store.job(number))
+            if job is not None:
+                self._audit_job(job)
+
+    def _audit_job(self, job: Job) -> None:
+        tasks = self.tasks_of(job.number)
+        states = Counter(task.state for task in tasks)
+        counts = job.counts
+        assert [task.ordinal for task in tasks] == list(range(counts.tasks)), "ordinals have gaps"
+        assert states[TaskState.VALIDATED] == counts.validated, f"validated is miscounted in {job}"
+        assert states[TaskState.SPLIT] == counts.split
+        assert states[TaskState.ABANDONED] == counts.abandoned
+        assert sum(task.errors for task in tasks if task.state is TaskState.VALIDATED) == counts.errors
+        ended = [t for t in tasks if t.state in (TaskState.VALIDATED, TaskState.ABANDONED)]
+        assert sum(task.stop - task.start for task in ended) == counts.units_done
+        leaves = sorted((t for t in tasks if t.state is not TaskState.SPLIT), key=lambda task: task.start)
+        assert [t.start for t in leaves] == [0, *(t.stop for t in leaves[:-1])][: len(leaves)], "gap or overlap"
+        assert (leaves[-1].stop if leaves else 0) == counts.units_cut
+        if job.state in (JobState.OPEN, JobState.SEALED) and not job.retrying:
+            assert states[TaskState.IN_QUEUE] == counts.in_queue
+            assert states[TaskState.IN_PROGRESS] == counts.in_progress
+        for partial in now_done(self.store.partials(job.number)):
+            assert int(partial.value) == self._sum(job.number, partial.block), "a partial outlived its answers"
+        for row in self.settled(job.number):
+            if row.task.state is TaskState.VALIDATED:
+                assert row.assignment is not None and row.assignment.result is not None, "an answer without a result"
+                assert row.assignment.result.digest == row.task.digest
+
+    # --- and in the end it is all done ------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """Everybody is well: machines that can run anything come, and every job is let go on until it ends."""
+        self.commit()
+        for _ in range(2):
+            self.names += 1
+            node = self._new_node(Dice(0))
+            strong = msgspec.structs.replace(node, labels=("gpu", "big"), trust=9.0, milli_cpus=8000)
+            self.handle(c.Join(strong))
+        self.commit()
+        healthy = [self.members[number] for number in sorted(self.members)[-2:]]
+        for member in self.members.values():
+            if member.session and member not in healthy:
+                self._part(member)
+        for round_ in range(400):
+            self._round(healthy)
+            if round_ % 8 == 7:
+                self._revive()
+            if round_ > 8 and not self.engine.state.jobs and not self._failed():
+                break
+        else:
+            left = [job.record() for job in self.engine.state.jobs.values()]
+            raise AssertionError(f"healthy nodes never finished: {left}")
+        self._round(healthy)
+        self.audit()
+
+    def _round(self, healthy: list[Member]) -> None:
+        self.now += 2_000
+        for member in healthy:
+            if not member.session:
+                self.connect(member)
+            self.handle(c.Heartbeat(member.number, (*member.held, *member.spool)))
+            self.handle(c.Fetch(member.number, 6, 4000, 1 << 30))
+        while self.to_check:
+            self.handle(c.Checked(self.to_check.pop()))
+        for job in list(self.engine.state.jobs.values()):
+            if job.paused:
+                self.handle(c.Resume(job.number))
+            if not job.sealed:
+                self.handle(c.Seal(job.number))
+        self.handle(c.Tick(True))
+        self.handle(c.Plan())
+        self.commit()
+        while self.to_read or self.read:
+            self.do_read(0)
+            self.do_recalled(0)
+            self.commit()
+        for member in healthy:
+            for key in list(member.held):
+                self.finish(member, key, Dice(12 * 8 - 1))  # well, and no hit
+            if member.spool:
+                self.send(member, list(member.spool.values()))
+        self.commit()
+
+    def _failed(self) -> list[Job]:
+        found = [job for number in self.jobs if (job := now_done(self.store.job(number))) is not None]
+        return [job for job in found if job.state is JobState.FAILED or (job.state is JobState.FINAL and _wants(job))]
+
+    def _revive(self) -> None:
+        for job in self._failed():
+            self.handle(c.Retry(job.number, job))
+        self.commit()
+
+    def check_answers(self) -> None:
+        """Every job that was not cancelled is final, and what must cover its input covers it, with the true sum."""
+        for number in self.jobs:
+            job = now_done(self.store.job(number))
+            assert job is not None
+            assert job.state in (JobState.FINAL, JobState.CANCELLED, JobState.INVALID), job
+            if job.state is JobState.FINAL and job.hit < 0 and not job.spec.completion.at_least:
+                done = [t for t in self.tasks_of(number) if t.state is TaskState.VALIDATED]
+                assert sum(task.stop - task.start for task in done) == job.counts.units == job.counts.units_done
+                assert self._sum(number) == worth(0, job.counts.units), f"a wrong sum in {job}"
+        assert not +self.expected, f"reports without a verdict: {+self.expected}"
+
+
+def _wants(job: Job) -> bool:
+    """A final job some of whose tasks failed: its owner may have them done again."""
+    return bool(job.counts.errors or job.counts.abandoned) and job.hit < 0
+
+
+def _of(jobs: Sequence[Job], numbers: set[int]) -> list[Job]:
+    return [job for job in jobs if job.number in numbers]
+
+
+def _split(dice: Dice) -> Split:
+    piece = dice.pick((0, 1, 3, 2))
+    start = dice.below(5)
+    return dice.pick(
+        (
+            Range(start, start + 1 + dice.below(20), piece),
+            Items(piece),
+            Lines(piece),
+            Grid((("a", ("1", "2", "3")), ("b", tuple("xyz"[: 1 + dice.below(3)]))), piece),
+        )
+    )
+
+
+def _key(record: Record) -> tuple[Any, ...]:
+    if isinstance(record, Task):
+        return ("task", record.job, record.ordinal)
+    if isinstance(record, Assignment):
+        return ("assignment", *record.key)
+    if isinstance(record, Chunk):
+        return ("chunk", record.job, record.first)
+    if isinstance(record, Partial):
+        return ("partial", record.job, record.block)
+    return (type(record).__name__, record.number)
