@@ -135,7 +135,11 @@ async def connect_all(crowd: Crowd) -> list[CrowdNode]:
     async def one() -> CrowdNode:
         async with gate:
             _, node = await loop.create_connection(
-                lambda: CrowdNode(crowd, about), parts.host, parts.port, ssl=context, server_hostname=parts.host if context else None
+                lambda: CrowdNode(crowd, about),
+                parts.host,
+                parts.port,
+                ssl=context,
+                server_hostname=parts.host if context else None,
             )
             await asyncio.wait_for(node.up, 60)
             return node

@@ -29,7 +29,8 @@ class Machine:
     load: float
 
     def told(self) -> str:
-        busy = f" Something else was running: the load average at the start was {self.load:.1f}." if self.load > 0.5 else ""
+        was_busy = f" Something else was running: the load average at the start was {self.load:.1f}."
+        busy = was_busy if self.load > 0.5 else ""
         return (
             f"{self.date}, {self.processor}, {self.cores} cores, {self.memory_gb:.0f} GB, {self.system}, Python "
             f"{self.python}. Forcing 4 kB to its disk takes {self.sync_us:,.0f} µs (median).{busy}"

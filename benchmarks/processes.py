@@ -122,16 +122,21 @@ class HubProcess(Process):
     """
 
     def __init__(
-        self, folder: Path, port: int, token: str, invitation: str, *, tls: tuple[Path, Path] | None, profile: Path | None
+        self,
+        folder: Path,
+        port: int,
+        token: str,
+        invitation: str,
+        *,
+        tls: tuple[Path, Path] | None,
+        profile: Path | None,
     ) -> None:
         words = ["-m", "crowdgrid.cli"] if profile is None else ["-m", "benchmarks.profiling", str(profile)]
         words += ["hub", "--data", str(folder / "hub"), "--listen", f"127.0.0.1:{port}", "--with-parent"]
         words += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self._context = ssl.create_default_context(cafile=str(tls[0])) if tls else None
-        super().__init__(
-            "hub", words, folder / "hub.log", CROWDGRID_ADMIN_TOKEN=token, CROWDGRID_INVITATION=invitation
-        )
+        super().__init__("hub", words, folder / "hub.log", CROWDGRID_ADMIN_TOKEN=token, CROWDGRID_INVITATION=invitation)
 
     def get(self, path: str) -> bytes | None:
         """What is there; None when nobody answers, or not with 200."""
@@ -191,13 +196,18 @@ class AgentProcess(Process):
 class BenchGrid:
     """A hub and its agents in a folder that is removed at the end.
 
+    Args:
+        tls: certificate and key for the hub. profile: where to write a profile of it. folder: one prepared before.
+
     Attributes:
         hub, agents: the processes. folder: where they keep everything.
         ready_seconds: from the hub's exec to its first `/readyz`.
     """
 
-    def __init__(self, *, tls: tuple[Path, Path] | None = None, profile: Path | None = None) -> None:
-        self.folder = work_folder()
+    def __init__(
+        self, *, tls: tuple[Path, Path] | None = None, profile: Path | None = None, folder: Path | None = None
+    ) -> None:
+        self.folder = folder or work_folder()
         self.port = free_port()
         self.token = "cg_" + secrets.token_urlsafe(32)
         self.invitation = "cgi_" + secrets.token_urlsafe(24)
@@ -208,9 +218,7 @@ class BenchGrid:
 
     def start_hub(self) -> HubProcess:
         """Start the hub, again if it was killed, on the same folder and port."""
-        self.hub = HubProcess(
-            self.folder, self.port, self.token, self.invitation, tls=self._tls, profile=self._profile
-        )
+        self.hub = HubProcess(self.folder, self.port, self.token, self.invitation, tls=self._tls, profile=self._profile)
         return self.hub
 
     def start_agents(self, count: int, *, runtime: str = "wasm", cpus: int = 1) -> None:

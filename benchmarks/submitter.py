@@ -63,6 +63,7 @@ class Stream:
         self._owed = 0
         self.trips: list[float] = []
         self.tasks = self.failed = 0
+        self.last = -1  # the highest unit whose row came
         self.stopping = False
         self.idle = asyncio.Event()
         self._window = 4 * max(WINDOW_ROWS, order.in_flight * order.per_entry)
@@ -85,6 +86,7 @@ class Stream:
             self._owed = 0
         for row in rows:
             self.failed += row.outcome != 0 or row.errors > 0
+            self.last = max(self.last, row.start)
             entry = row.start // self._order.per_entry
             self._left[entry] -= 1
             if not self._left[entry]:

@@ -64,6 +64,18 @@ class PostgresServer:
 
         asyncio.run(run())
 
+    def query(self, sql: str, dsn: str) -> Any:
+        """The first value a statement gives."""
+
+        async def run() -> Any:
+            connection = await asyncpg.connect(dsn)
+            try:
+                return await connection.fetchval(sql)
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
+
     def kill(self) -> None:
         """End the server with SIGKILL and wait until it is gone."""
         info = self._server.get_postmaster_info()

@@ -12,8 +12,8 @@ import binascii
 import hashlib
 import re
 import struct
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from crowdgrid.errors import BadInput, NotFound
@@ -27,6 +27,7 @@ _ED25519_PREFIX = b"\xed\x01"  # multicodec ed25519-pub
 
 type_job, type_task, type_assignment = 1, 2, 3
 _BLOCK = struct.Struct(">BIQHx")  # kind, job, ordinal, attempt, one zero byte that proves the key
+_KEPT = 1_024  # ids read lately
 _LETTER = {type_job: "j", type_task: "t", type_assignment: "a"}
 
 
@@ -80,17 +81,27 @@ class PublicIds:
         # ECB on a single unique block is the permutation itself; nothing secret is encrypted here.
         return Cipher(algorithms.AES(self._key), modes.ECB())  # noqa: S305
 
+    # ECB carries nothing from block to block, so one context serves all calls; making one costs ten times its use.
+
+    @cached_property
+    def _hide(self) -> Callable[[bytes], bytes]:
+        return self._cipher.encryptor().update
+
+    @cached_property
+    def _reveal(self) -> Callable[[bytes], bytes]:
+        return self._cipher.decryptor().update
+
     def assignments(self, numbers: Sequence[tuple[int, int, int]]) -> list[bytes]:
         """16-byte tokens of assignments, all in one call to the cipher."""
         blocks = b"".join([_BLOCK.pack(type_assignment, j, o, a) for j, o, a in numbers])
-        data = self._cipher.encryptor().update(blocks)
+        data = self._hide(blocks)
         return [data[at : at + 16] for at in range(0, len(data), 16)]
 
     def assignment_numbers(self, tokens: Sequence[bytes]) -> list[tuple[int, int, int] | None]:
         """The numbers behind tokens; None for each that this grid never gave out."""
         if any(len(token) != 16 for token in tokens):
             return [self.assignment_numbers([t])[0] if len(t) == 16 else None for t in tokens]
-        data = self._cipher.decryptor().update(b"".join(tokens))
+        data = self._reveal(b"".join(tokens))
         found: list[tuple[int, int, int] | None] = []
         for at in range(0, len(data), 16):
             kind, job, ordinal, attempt = _BLOCK.unpack_from(data, at)
@@ -98,7 +109,7 @@ class PublicIds:
         return found
 
     def _show(self, kind: int, job: int, ordinal: int = 0, attempt: int = 0) -> str:
-        token = self._cipher.encryptor().update(_BLOCK.pack(kind, job, ordinal, attempt))
+        token = self._hide(_BLOCK.pack(kind, job, ordinal, attempt))
         return _LETTER[kind] + base64.b32encode(token).decode().rstrip("=").lower()
 
     def job(self, job: int) -> str:
@@ -113,14 +124,21 @@ class PublicIds:
         """The id of an assignment, 27 characters."""
         return self._show(type_assignment, job, ordinal, attempt)
 
-    def numbers(self, text: str) -> tuple[int, int, int, int]:
-        """(kind, job, ordinal, attempt) behind an id. Raises NotFound when this grid never made it."""
+    @cached_property
+    def numbers(self) -> Callable[[str], tuple[int, int, int, int]]:
+        """(kind, job, ordinal, attempt) behind an id. Raises NotFound when this grid never made it.
+
+        The last ones are kept: a client names its job with every append.
+        """
+        return lru_cache(_KEPT)(self._numbers)
+
+    def _numbers(self, text: str) -> tuple[int, int, int, int]:
         try:
             token = base64.b32decode(text[1:].upper() + "======")
         except binascii.Error:
             token = b""
         if len(token) == 16:
-            data = self._cipher.decryptor().update(token)
+            data = self._reveal(token)
             kind, job, ordinal, attempt = _BLOCK.unpack(data)
             if not data[15] and _LETTER.get(kind) == text[:1]:
                 return kind, job, ordinal, attempt

@@ -23,8 +23,10 @@ APPEND_ITEMS: Final = 1_000  # items of one Append message sent inline
 PROGRAM_BYTES: Final = 64 << 20
 ARGS: Final = 256
 ARG_BYTES: Final = 32 * 1024
+ARGS_BYTES: Final = 128 * 1024  # all of them together: they travel with each lease
 NAME_CHARS: Final = 200
-RANGE_BOUND: Final = (1 << 63) - 1  # |start|, |stop|
+RANGE_BOUND: Final = (1 << 63) - 1  # |start|, |stop|, and the number of integers in it
+STORED_MAX: Final = (1 << 63) - 1  # any integer that is kept: stores have 64 bits
 JOB_ITEMS: Final = 1 << 40
 GRID_AXES: Final = 16
 GRID_VALUES: Final = 100_000
@@ -59,7 +61,7 @@ RERANK_MS: Final = 1_000  # the active queue is sorted at most this often
 # --- the engine -----------------------------------------------------------------------------
 BATCH_COMMANDS: Final = 500  # commands of one group commit
 BATCH_RESULTS: Final = 4_000  # results in the reports of one group commit
-REBUILD_SECONDS_MAX: Final = 15  # the longest pause between two attempts to rebuild from the store
+REBUILD_SECONDS_MAX: Final = 5  # the longest pause between two attempts to rebuild from the store
 INBOUND_COMMANDS: Final = 20_000  # commands waiting for the keeper; more is Busy
 ACTIVE_QUEUE: Final = 1_000  # ranked jobs of one owner, priority and kind of need; more wait in a backlog
 OFFERS_TRIED: Final = 64  # waiting offers compared for one task
@@ -82,4 +84,5 @@ assert INLINE_BYTES * 8 <= FRAME_BYTES, "a frame holds several inline payloads"
 assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS, "a lease survives two lost heartbeats"
 assert RECONNECT_SECONDS < LEASE_SECONDS
 assert BATCH_COMMANDS < INBOUND_COMMANDS
+assert ARGS_BYTES * 4 <= FRAME_BYTES, "the arguments of a few jobs fit a frame"
 assert FRAME_TASKS <= HELD_ASSIGNMENTS

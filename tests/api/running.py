@@ -115,9 +115,11 @@ class HandNode:
         error: str = "",
         errors: int = 0,
         blob: str = "",
+        outcome: Outcome = Outcome.OK,
     ) -> None:
         digest = hashlib.sha256(payload or error.encode()).digest()
-        outcome = Outcome.PROGRAM_ERROR if error else Outcome.OK
+        if error and outcome is Outcome.OK:
+            outcome = Outcome.PROGRAM_ERROR
         result = c.Reported(
             lease[1].key, outcome, digest, payload, blob, len(payload), error, errors=errors or int(bool(error))
         )

@@ -17,6 +17,7 @@ from crowdgrid.core.model import Outcome
 from crowdgrid.protocol import codec
 from crowdgrid.protocol import messages as m
 from crowdgrid.protocol.packing import Answer, Input, Part, pack_chunk, unpack_answers
+from tests.unit.agent.certificates import self_signed
 from tests.unit.agent.hub import GRID, ScriptedHub, Session, serving
 from tests.unit.agent.process import KERNELS, AgentProcess, agent_on
 
@@ -115,6 +116,27 @@ async def test_where_there_is_no_hub_it_says_so(hub: ScriptedHub, folder: Path) 
     async with agent_on(hub.url + "/elsewhere", folder) as agent:
         assert await agent.ended() != 0
         assert "no crowdgrid hub" in agent.text
+
+
+def test_over_tls_with_a_hubs_own_certificate(tmp_path: Path) -> None:
+    """Link and blobs both go over TLS and both trust only what they were told to."""
+
+    async def play() -> None:
+        certificate, key = self_signed(tmp_path)
+        options = (*WASM, "--ca", str(certificate))
+        async with serving((certificate, key)) as hub:
+            async with agent_on(hub.url, tmp_path / "agent", *options):
+                session = await hub.session()
+                lease = hub.lease(0, 100)
+                spec = hub.spec(PRIMES, runtime="wasm", memory_bytes=64 << 20)
+                await session.send(m.Assign((spec,), (lease,)))
+                (result,) = await session.results_of([lease.assignment])
+                assert result.payload.strip() == b"25"
+            async with agent_on(hub.url, tmp_path / "other", *WASM) as stranger:
+                assert await stranger.ended() != 0
+                assert "--ca" in stranger.text
+
+    asyncio.run(play())
 
 
 @story

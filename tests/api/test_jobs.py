@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
 from crowdgrid import limits
+from crowdgrid.core.model import Outcome
 from crowdgrid.core.reducing import Answer, pack_answers
 from crowdgrid.ids import did_of
 from tests.api.running import RunningHub
@@ -200,6 +202,24 @@ def test_items_are_appended_in_every_form_and_sealed(hub: RunningHub, person: ht
     assert [(error["unit"], error["error"]) for error in errors] == [(1, "It exited with 3.")]
 
 
+def test_a_task_nobody_could_finish_is_told_among_the_errors(
+    hub: RunningHub, person: httpx.Client, open_job: Open
+) -> None:
+    """A task given up after too many lost leases has a sentence of its own, and the job goes on if it allows that."""
+    told = {"split": {"kind": "range", "start": 0, "stop": 1}, "stale_ceiling": 1, "allow_abandoned": True}
+    job = open_job(**told)
+    node = hub.node()
+    node.fetch()
+    lease = node.lease()
+    node.report(lease, error="The disk of the node is full.", outcome=Outcome.NODE_ERROR)
+    node.leave()
+    answer = person.get(f"/v1/jobs/{job['id']}/answer", params={"wait": 10}).json()
+    assert (answer["value"], answer["abandoned"]) == ([], 1)
+    (error,) = person.get(f"/v1/jobs/{job['id']}/errors").json()["errors"]
+    assert (error["unit"], error["ordinal"]) == (-1, 0)
+    assert "lost" in error["error"]
+
+
 def test_nothing_is_appended_to_a_range(person: httpx.Client, open_job: Open) -> None:
     job = open_job()
     refusal(person.post(f"/v1/jobs/{job['id']}/items", json={"text": ["a"]}), 409, "conflict")
@@ -218,6 +238,7 @@ def test_a_job_is_paused_resumed_prioritised_cancelled_and_removed(
     assert person.patch(place, json={"priority": 7}).json()["spec"]["priority"] == 7
     refusal(person.patch(place, json={"priority": 700}), 400, "bad_input", "priority")
     refusal(person.delete(place), 409, "conflict", "Cancel")
+    refusal(person.post(f"{place}/cancel", json={"reason": "a\0b"}), 400, "bad_input", "printable")
     cancelled = person.post(f"{place}/cancel", json={"reason": "No longer needed."}).json()
     assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "No longer needed.")
     refusal(person.get(f"{place}/answer"), 422, "job_failed", "No longer needed.")
@@ -229,6 +250,25 @@ def test_an_answer_that_is_not_there_yet_says_how_far_it_is(person: httpx.Client
     job = open_job()
     refusal(person.get(f"/v1/jobs/{job['id']}/answer"), 409, "conflict", "0 of 10", "wait")
     refusal(person.get(f"/v1/jobs/{job['id']}/answer", params={"wait": 61}), 400, "bad_input", "wait")
+
+
+def test_a_long_poll_is_answered_when_the_job_completes_and_when_time_is_up(
+    hub: RunningHub, person: httpx.Client, open_job: Open
+) -> None:
+    """Who waits for an answer gets it with the commit that completes the job, and a 409 when it does not come."""
+    job = open_job(split={"kind": "range", "start": 0, "stop": 1})
+    refusal(person.get(f"/v1/jobs/{job['id']}/answer", params={"wait": 0.05}), 409, "conflict")
+    listeners = hub.hub.keeper.listeners
+    before = len(listeners)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(person.get, f"/v1/jobs/{job['id']}/answer", params={"wait": 20})
+        while len(listeners) == before:
+            pass
+        node = hub.node()
+        node.work(b"late")
+        assert waiting.result().json()["value"] == [{"text": "late"}]
+    node.leave()
+    assert len(listeners) == before
 
 
 def test_bytes_are_given_as_bytes_to_who_takes_them(hub: RunningHub, person: httpx.Client, open_job: Open) -> None:
@@ -253,6 +293,12 @@ def test_an_integer_of_any_size_arrives_exactly(hub: RunningHub, person: httpx.C
 
 
 # --- lists ------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_a_name_is_no_job(person: httpx.Client) -> None:
+    """A name no store could hold is looked for nowhere."""
+    for text in ("%00", "%0a", "x" * 5000):
+        refusal(person.get(f"/v1/jobs/{text}"), 404, "not_found")
 
 
 def test_jobs_are_listed_newest_first_in_pages(person: httpx.Client, open_job: Open) -> None:

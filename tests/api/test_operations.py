@@ -151,6 +151,15 @@ def test_a_connection_that_says_nothing_is_closed(tmp_path: Path, monkeypatch: p
                 assert raw.recv(1) == b""
             except ConnectionResetError:
                 pass
+        with socket.create_connection((host, int(port)), timeout=10) as raw:
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert raw.recv(4096).startswith(b"HTTP/1.1 200")
+            raw.sendall(b"GET /healthz HTTP/1.1\r\n")
+            try:
+                while raw.recv(4096):
+                    pass
+            except ConnectionResetError:
+                pass
         with httpx.Client(base_url=hub.url) as patient:
             assert patient.get("/healthz").status_code == 200
             assert patient.get("/healthz").status_code == 200

@@ -42,7 +42,7 @@ def test_no_door_opens_without_a_good_token(
     monkeypatch.setattr(hub.hub.access._failures, "count", lambda address: None)
     with hub.anybody() as nobody:
         for authorization in ("", "Bearer cg_wrong", "Bearer", "Basic YTpi", "Node 00", "Bearer \u00e9"):
-            nobody.headers = httpx.Headers({"Authorization": authorization.encode()})
+            nobody.headers = httpx.Headers([(b"Authorization", authorization.encode())])
             answer = call(nobody, endpoint)
             assert refusal(answer, 401, "not_signed_in")["hint"]
             assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -26,7 +26,8 @@ PRIMES = cg.kernels.path("primes")
 SECONDS = 60
 
 # Prints what it reads; exits with 3 when that begins with an exclamation mark.
-PICKY = bytes(wasmtime.wat2wasm(r"""
+PICKY = bytes(
+    wasmtime.wat2wasm(r"""
 (module
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -38,7 +39,8 @@ PICKY = bytes(wasmtime.wat2wasm(r"""
     (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const 33)) (then (call $exit (i32.const 3))))
     (i32.store (i32.const 4) (i32.load (i32.const 8)))
     (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))))
-"""))
+""")
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,9 @@ def test_the_same_key_is_the_same_job(grid: cg.Grid) -> None:
 
 def test_progress_is_told(grid: cg.Grid) -> None:
     seen: list[int] = []
-    grid.run(PRIMES, split=cg.Range(0, 10**6), reduce="sum").result(SECONDS, progress=lambda c: seen.append(c.units_done))
+    grid.run(PRIMES, split=cg.Range(0, 10**6), reduce="sum").result(
+        SECONDS, progress=lambda c: seen.append(c.units_done)
+    )
     assert seen == sorted(seen)
     assert seen[-1] == 10**6
 

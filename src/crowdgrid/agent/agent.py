@@ -21,6 +21,7 @@ from crowdgrid import limits
 from crowdgrid.agent import offers
 from crowdgrid.agent.consent import Action
 from crowdgrid.agent.programs import Programs
+from crowdgrid.agent.pulse import Pulse
 from crowdgrid.agent.reporter import Reporter
 from crowdgrid.agent.slots import Inputs, Slots
 from crowdgrid.agent.work import Held, JobQueue, answer
@@ -30,8 +31,6 @@ from crowdgrid.protocol import messages as m
 from crowdgrid.protocol.packing import blobs_of
 from crowdgrid.runtimes import Runtime
 
-BEAT_SECONDS: Final = 15.0  # a heartbeat not answered for so long: the link is dead
-GAP_SECONDS: Final = 5.0  # between two ticks: this machine slept
 NO_PROGRAM: Final = frozenset({"echo"})  # runtimes that run none
 _ID_BYTES: Final = 16
 
@@ -86,7 +85,7 @@ class Agent:
         self.reporter: Reporter | None = None
         self.welcome: m.Welcome | None = None
         self.permit = Permit()
-        self.round_trip_ms = 0.0
+        self.pulse = Pulse()
         self.done = 0  # answers given since this process began
         self.news = False  # there is something new for `Hello`: said anew when nothing is under way
         self.link: Sender
@@ -94,9 +93,8 @@ class Agent:
         self._ready = self._draining = False
         self._offered = 0
         self._hold_until = 0.0
+        self._warned = ""
         self._parts: dict[bytes, Held] = {}  # done in part; the hub leases that part anew
-        self._beat_due = self._ticked = 0.0
-        self._unanswered_since = 0.0  # when the oldest heartbeat without an answer was sent, 0 none
 
     # --- for the house around it ---
 
@@ -113,7 +111,7 @@ class Agent:
         elif permit.action is Action.FINISH_CURRENT:
             self.slots.return_waiting(_owner_says(permit))
         if changed:
-            self._beat_due = 0.0  # the hub's people see it at once
+            self.pulse.hasten()  # the hub's people see it at once
             if permit.action is not Action.RUN:
                 self._withdraw()
             self._go_on()
@@ -140,7 +138,7 @@ class Agent:
             "node": self.welcome.node if self.welcome else "",
             "name": self.welcome.name if self.welcome else "",
             "trust": self.welcome.trust if self.welcome else 0.0,
-            "round_trip_ms": round(self.round_trip_ms, 2),
+            "round_trip_ms": round(self.pulse.round_trip_ms, 2),
             "running": self.slots.running,
             "waiting": len(self.slots) - self.slots.running,
             "unjudged": reporter.unjudged if reporter else 0,
@@ -154,26 +152,29 @@ class Agent:
     def tick(self) -> None:
         """To be called a few times a second."""
         now = self._clock()
-        slept = self._ticked and now - self._ticked > GAP_SECONDS
-        self._ticked = now
+        self.pulse.look(now)
         if self.slots.expire():
             self._go_on()
         if self.reporter is not None:
             self.reporter.tick()
+            self._warn(self.reporter.problem)
         if not self.link.is_up:
             return
-        if slept:
-            self._beat_due = self._unanswered_since = 0.0  # nobody was silent but we
-        if self._unanswered_since and now - self._unanswered_since > BEAT_SECONDS:
+        if self.pulse.lost(now):
             self.link.drop("The hub does not answer.")
             return
-        if now >= self._beat_due:
+        if self.pulse.due(now):
             self._beat()
         self._give_back_surplus()
         self._offer()
         if self.news and self.settled_all:
             self.news = False
             self.link.renew()
+
+    def _warn(self, problem: str) -> None:
+        if problem and problem != self._warned:
+            log.warning("%s", problem)
+        self._warned = problem
 
     # --- events of the link ---
 
@@ -189,7 +190,8 @@ class Agent:
         if self.reporter is None:
             self.reporter = self._open_reporter(welcome.grid)
         self._offered = 0
-        self._hold_until = self._unanswered_since = 0.0
+        self._hold_until = 0.0
+        self.pulse.begin(welcome.heartbeat_ms)
         self._beat()
         self._offer()
         self.reporter.link_up()
@@ -212,7 +214,7 @@ class Agent:
                 case m.Cancel(assignments):
                     self._cancelled(assignments)
                 case m.Beat(sent):
-                    self._beaten(sent)
+                    self.pulse.answered(self._clock(), sent)
                 case m.Hold():
                     self._hold_until = self._clock() + (message.retry_after_ms / 1000 or float("inf"))
                     self._offered = 0
@@ -386,25 +388,9 @@ class Agent:
             self.slots.return_waiting("It would have waited here for long.", keep=keep)
 
     def _beat(self) -> None:
-        now = self._clock()
-        interval = self.welcome.heartbeat_ms / 1000 if self.welcome else limits.HEARTBEAT_SECONDS
-        self._beat_due = now + max(interval, 0.05)
-        self._unanswered_since = self._unanswered_since or now
         held = self.slots.held + (self.reporter.held if self.reporter else [])
-        state = {"action": self.permit.action.value, "why": self.permit.why}
-        load = {**state, "rtt_ms": round(self.round_trip_ms, 2)}
-        self.link.send(m.Heartbeat(tuple(held[: limits.HELD_ASSIGNMENTS]), int(now * 1_000_000), load))
-
-    def _beaten(self, sent: int) -> None:
-        """The answer to a heartbeat; one to none asks for one."""
-        now = self._clock()
-        if not sent:
-            self._beat_due = 0.0
-            return
-        self._unanswered_since = 0.0
-        took = now * 1000 - sent / 1000
-        if 0 <= took < BEAT_SECONDS * 1000:
-            self.round_trip_ms += (took - self.round_trip_ms) * (0.3 if self.round_trip_ms else 1.0)
+        load = {"action": self.permit.action.value, "why": self.permit.why}
+        self.link.send(self.pulse.beat(self._clock(), held, load))
 
 
 def _owner_says(permit: Permit) -> str:

@@ -69,7 +69,10 @@ class Attendance:
         """Serve until cancelled."""
         limits = self._duty.limits
         self._lend(limits.cpu_share, limits.memory_bytes)
-        await self._control.start()
+        try:
+            await self._control.start()
+        except OSError as error:
+            log.warning("`crowdgrid agent status` will not work: no socket can be made (%s).", error.strerror)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._duty.watch(FactReader(self._folder)))

@@ -10,12 +10,15 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import psutil
 
 from crowdgrid.agent.consent import Facts
+
+T = TypeVar("T")
 
 _PROCESSOR_SENSORS: Final = ("coretemp", "k10temp", "cpu_thermal", "zenpower", "acpitz")
 _DISPLAYS: Final = ("tmp/.X11-unix/X*", "run/user/*/wayland-*")
@@ -37,19 +40,18 @@ class FactReader:
     def read(self) -> Facts:
         """The facts now."""
         local = time.localtime()
-        memory = psutil.virtual_memory()
-        on_mains, battery = _power()
+        on_mains, battery = _told(_power) or (None, None)
         return Facts(
             wall=time.time(),
             minute=local.tm_hour * 60 + local.tm_min,
-            idle_seconds=_idle_seconds(),
-            others_cpu=self._others_cpu(),
+            idle_seconds=_told(_idle_seconds),
+            others_cpu=_told(self._others_cpu),
             on_mains=on_mains,
             battery=battery,
-            metered=_metered(),
-            memory_free=memory.available / memory.total if memory.total else None,
-            disk_free=_disk_free(self._folder),
-            temperature=_temperature(),
+            metered=_told(_metered),
+            memory_free=_told(_memory_free),
+            disk_free=_told(lambda: shutil.disk_usage(self._folder).free),
+            temperature=_told(_temperature),
         )
 
     def _others_cpu(self) -> float | None:
@@ -65,6 +67,14 @@ class FactReader:
             return None
         others = float(busy - before[0] - max(0.0, ours - before[1]))
         return min(1.0, max(0.0, others / span))
+
+
+def _told(fact: Callable[[], T]) -> T | None:
+    """A fact, None when this machine has no way to tell it."""
+    try:
+        return fact()
+    except (AttributeError, NotImplementedError, OSError, ValueError, psutil.Error):
+        return None
 
 
 def _our_cpu_seconds() -> float:
@@ -96,10 +106,7 @@ def _idle_seconds() -> float | None:
 
 def _power() -> tuple[bool | None, float | None]:
     """(on mains, battery percent). A machine without a battery is on mains."""
-    try:
-        battery = psutil.sensors_battery()
-    except (AttributeError, OSError, ValueError):
-        return None, None
+    battery = psutil.sensors_battery()
     if battery is None:
         return True, None
     return battery.power_plugged, battery.percent
@@ -110,27 +117,19 @@ def _metered() -> bool | None:
 
     A metered Wi-Fi looks like any other here: the owner has to say so.
     """
-    try:
-        rows = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
-    except OSError:
-        return None
+    rows = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
     defaults = [row.split()[0] for row in rows if row.split()[1:2] == ["00000000"]]
     if not defaults:
         return None
     return any(device.startswith(_METERED_DEVICES) for device in defaults)
 
 
-def _disk_free(folder: Path) -> int | None:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
+def _memory_free() -> float | None:
+    memory = psutil.virtual_memory()
+    return memory.available / memory.total if memory.total else None
 
 
 def _temperature() -> float | None:
-    try:
-        sensors = psutil.sensors_temperatures()
-    except (AttributeError, OSError, ValueError):
-        return None
+    sensors = psutil.sensors_temperatures()
     found = [one.current for name in _PROCESSOR_SENSORS for one in sensors.get(name, ()) if one.current]
     return max(found) if found else None

@@ -37,7 +37,7 @@ class Greeting:
         return m.Hello(
             version=m.VERSION,
             key=self._key,
-            name=(given.name or socket.gethostname())[: limits.NAME_CHARS],
+            name="".join(filter(str.isprintable, given.name or socket.gethostname()))[: limits.NAME_CHARS],
             invitation=given.invitation,
             runtimes=given.runtimes,
             labels=given.labels,

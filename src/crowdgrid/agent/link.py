@@ -267,10 +267,11 @@ class Link:
     def _began(self, welcome: m.Welcome) -> None:
         self._up = self._ever_up = True
         self.first_up.set()
+        if self.problem:  # not when it was only renewed
+            log.info("Linked to %s as %s.", self._address.shown, welcome.name or welcome.node)
         self.problem = ""
         self._wake.clear()
         self._empty.set()
-        log.info("Linked to %s as %s.", self._address.shown, welcome.name or welcome.node)
         self._events.up(welcome)
 
     def _take(self, messages: list[m.HubToNode]) -> None:

@@ -8,6 +8,7 @@ when it is read), so a damaged disk cannot turn into a wrong answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -37,6 +38,9 @@ class Programs:
 
     Args:
         sleep: waits between tries.
+
+    Raises:
+        Unavailable: the folder cannot be used.
     """
 
     def __init__(
@@ -49,10 +53,13 @@ class Programs:
         self._folder, self._source, self._bytes_max, self._sleep = folder, source, bytes_max, sleep
         self._coming: dict[str, asyncio.Task[Path]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for draft in folder.glob("*.part"):
-            draft.unlink(missing_ok=True)
-        self._sizes = dict(sorted(_found(folder), key=lambda one: (folder / one[0]).stat().st_mtime))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for draft in folder.glob("*.part"):
+                draft.unlink(missing_ok=True)
+            self._sizes = dict(sorted(_found(folder), key=lambda one: (folder / one[0]).stat().st_mtime))
+        except OSError as error:
+            raise Unavailable(f"The cache {folder} cannot be used: {error.strerror}.") from None
 
     def here(self, digest: str) -> Path | None:
         """Where a blob is, if it is here; it counts as used now."""
@@ -150,7 +157,8 @@ class Programs:
 
     def _drop(self, digest: str) -> None:
         self._sizes.pop(digest, None)
-        (self._folder / digest).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder / digest).unlink()
 
 
 def _read(path: Path) -> bytes:

@@ -95,7 +95,7 @@ class Spool:
         for result in batch.results:
             if result.blob:
                 self._payloads.pop(result.blob, None)
-                self._payload_path(result.blob).unlink(missing_ok=True)
+                _remove(self._payload_path(result.blob))
         place = self._place.pop(number, None)
         if place is not None:
             self._forgotten[number] = place
@@ -111,7 +111,7 @@ class Spool:
             draft.write_bytes(payload)
             draft.replace(path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            _remove(draft)
             self._payloads[digest] = payload
             self._say(error)
 
@@ -208,7 +208,7 @@ class Spool:
         live = set(self._place.values())
         dead = [segment for segment in self._sizes if segment not in live and segment != self._current]
         for segment in dead:
-            self._path(segment).unlink(missing_ok=True)
+            _remove(self._path(segment))
             del self._sizes[segment]
         self._forgotten = {number: place for number, place in self._forgotten.items() if place in self._sizes}
         if not live and self._sizes[self._current] > EMPTY_BYTES:
@@ -240,7 +240,7 @@ class Spool:
             self._sizes[segment] = path.stat().st_size
             for record in _records(path):
                 numbers = (record.number,) if isinstance(record, Batch) else record.numbers
-                self._next = max(self._next, *(number + 1 for number in numbers))
+                self._next = max([self._next, *(number + 1 for number in numbers)])
                 if isinstance(record, Batch):
                     self.batches[record.number] = record
                     self._place[record.number] = segment
@@ -253,9 +253,14 @@ class Spool:
         needed = {result.blob for batch in self.batches.values() for result in batch.results}
         for path in self._folder.glob("*.payload"):
             if path.stem not in needed:
-                path.unlink(missing_ok=True)
+                _remove(path)
         for path in self._folder.glob("*.part"):
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # what stays is only in the way
+        path.unlink()
 
 
 def _size(batch: Batch) -> int:

@@ -14,6 +14,7 @@ from crowdgrid.errors import (
     Busy,
     Conflict,
     CrowdgridError,
+    Fenced,
     NotAllowed,
     NotFound,
     TimedOut,
@@ -26,6 +27,7 @@ USAGE: Final = 2
 NO_HUB: Final = 3
 NOT_ALLOWED: Final = 4
 TIMED_OUT: Final = 5
+FENCED: Final = 6
 INTERRUPTED: Final = 130
 
 TABLE: Final = """Exit codes:
@@ -35,11 +37,13 @@ TABLE: Final = """Exit codes:
   3    no way to the hub, or it cannot answer now
   4    not allowed (token, role)
   5    not ready within the time given
+  6    a hub ended because another one took over its store
   130  interrupted with Ctrl-C"""
 
 _CODES: Final[tuple[tuple[type[CrowdgridError], int], ...]] = (
     (NotAllowed, NOT_ALLOWED),
     (TimedOut, TIMED_OUT),
+    (Fenced, FENCED),
     (Unavailable, NO_HUB),
     (Busy, NO_HUB),
     (BadInput, USAGE),

@@ -33,11 +33,11 @@ def command() -> None:
 @command.command("ls")
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only these; repeatable.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--before", type=int, help="The page after: what the last one said.")
+@click.option("--before", help="The page after: what the last one said.")
 @json_option
 @hub_options
 def list_jobs(
-    states: tuple[str, ...], limit: int, before: int | None, as_json: bool, hub: str | None, token: str | None
+    states: tuple[str, ...], limit: int, before: str | None, as_json: bool, hub: str | None, token: str | None
 ) -> None:
     """Your jobs, newest first (an admin's: everybody's)."""
     page = Hub(hub, token).get("/v1/jobs", state=list(states), limit=limit, before=before)

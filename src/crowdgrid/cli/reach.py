@@ -37,6 +37,12 @@ class Hub:
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         self.address = address(url, token)
         self._rest = Rest(self.address, patient=False)
+        if context := click.get_current_context(silent=True):
+            context.call_on_close(self.close)
+
+    def close(self) -> None:
+        """Close its connections; happens by itself at the end of the command."""
+        background.run(self._rest.close())
 
     def get(self, path: str, **query: Any) -> Any:
         """What is there. Raises CrowdgridError."""

@@ -62,6 +62,7 @@ class JobLink:
         self.watchers: list[Callable[[], None]] = []
         self._link = link
         self._appends: dict[int, tuple[m.Append, asyncio.Future[int]]] = {}
+        self._refused: CrowdgridError | None = None  # why input is missing for good
         self._resend: asyncio.TimerHandle | None = None
         self._on_rows: Callable[[Sequence[m.ResultRow]], None] | None = None
         self._seen = Seen(-1)
@@ -116,6 +117,8 @@ class JobLink:
         """
         for _, answer in list(self._appends.values()):
             await answer
+        if self._refused is not None:
+            raise self._refused
         await self._link.ask(m.Seal(self._link.next_id(), self.id), m.Done)
 
     async def cancel(self, reason: str = "") -> None:
@@ -167,6 +170,7 @@ class JobLink:
             )
             return
         _, answer = self._appends.pop(id)
+        self._refused = self._refused or error
         if not answer.done():
             answer.set_exception(error)
             answer.exception()

@@ -154,7 +154,8 @@ class Engine:
             else:
                 state.last_invitation += 1
                 record = msgspec.structs.replace(record, number=state.last_invitation)
-        state.save(record)
+        if not (isinstance(record, Partial) and settling.is_open(state, record.job, record.block)):
+            state.save(record)
         state.emit(Reply(record))
 
 

@@ -7,6 +7,7 @@ A job completes and may be opened again until its answers are final; a task that
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from crowdgrid.core.model import AssignmentState as A
@@ -56,7 +57,7 @@ TASK_OPEN: Final = frozenset({T.PENDING, T.IN_QUEUE, T.IN_PROGRESS, T.COMPLETED}
 
 def step(table: Mapping[S, frozenset[S]], path: tuple[S, ...]) -> S:
     """The last state of `path`, every step of which must be in `table`."""
-    for before, after in zip(path, path[1:], strict=False):
+    for before, after in pairwise(path):
         if after not in table[before]:
             raise AssertionError(f"{before!r} may not become {after!r}")
     return path[-1]

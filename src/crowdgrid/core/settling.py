@@ -252,6 +252,13 @@ def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
     state.touch(job)
 
 
+def is_open(state: State, number: int, block: int) -> bool:
+    """Whether a task of the block is open: a partial folded from what it answered before must not be kept."""
+    job = state.jobs.get(number)
+    first = block * limits.BLOCK_TASKS
+    return job is not None and any(at in job.open for at in range(first, first + limits.BLOCK_TASKS))
+
+
 # --- what the store has to say ----------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ from crowdgrid.hub.access import TOKEN_PREFIX, Access, new_secret, secret_hash
 from crowdgrid.hub.api.dispatch import nothing_here, routes
 from crowdgrid.hub.api.endpoints import ENDPOINTS
 from crowdgrid.hub.api.jobs import ENDED
+from crowdgrid.hub.api.pages import PAGES
 from crowdgrid.hub.collector import Collector
 from crowdgrid.hub.folding import Folding
 from crowdgrid.hub.happenings import Happenings
@@ -68,7 +69,7 @@ class App:
         self.clients = clients
         self.collector = collector
         self.folding = folding
-        self._router = Router(routes(hub, ENDPOINTS), redirect_slashes=False, default=nothing_here)
+        self._router = Router([*routes(hub, ENDPOINTS), *PAGES], redirect_slashes=False, default=nothing_here)
         self._links: dict[str, Any] = {"/v1/node": nodes, "/v1/client": clients}
         self._work: list[asyncio.Task[None]] = []
 
@@ -128,7 +129,7 @@ def build(
     programs = Programs(keeper, blobs)
     presence = Presence()
     submissions = Submissions(keeper, inputs, programs)
-    nodes = NodeLinks(keeper, access, inputs, programs.sizes)
+    nodes = NodeLinks(keeper, access, inputs, blobs, programs.sizes)
     clients = ClientLinks(keeper, access, submissions)
     hub = Hub(
         settings=settings,
@@ -185,7 +186,7 @@ def _follow(hub: Hub, inputs: Inputs) -> None:
         forget_chunks,
     ]
     keeper.saved += [hub.access.saw, keep_chunks]
-    keeper.resets.append(hub.presence.clear)
+    keeper.resets += [hub.presence.clear, hub.happenings.start_over]
 
 
 def _store(settings: HubSettings) -> Store:

@@ -7,6 +7,7 @@ Source is the keeper's batches (`saw` is one of its listeners), so an event tell
 - Tasks are told only for a job somebody watches, one event a batch, and go on being kept for a while after
   the last watcher left, so that a dropped connection can resume.
 - Each event names the owner it may be shown to.
+- When the engine had to be rebuilt, every reader gets `reset`: nobody can say what the last batch told.
 - A reader that comes back with an id the ring still covers gets exactly what it missed; otherwise it gets
   `reset` and reads afresh. One that does not keep up is cut off, which is the same to it.
 
@@ -295,6 +296,19 @@ class Happenings:
         old = [job for job, watch in self._watches.items() if not watch.readers and now >= watch.forget_at]
         for job in old:
             del self._watches[job]
+
+    def start_over(self, _why: str) -> None:
+        """The engine is rebuilt: whether its last batch was committed is not known, so everybody reads afresh."""
+        self._begin()
+        self._ring.clear()
+        self._told.clear()
+        self._pending.clear()
+        self._floor = self._next()
+        for watch in self._watches.values():
+            watch.ring.clear()
+            watch.since = self._last
+        for reader in self._readers:
+            self._reset(reader)
 
     def stop(self) -> None:
         """End every reader: the hub closes."""

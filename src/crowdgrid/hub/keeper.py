@@ -22,7 +22,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import msgspec
@@ -41,6 +41,7 @@ from crowdgrid.store import Batch, Opened, Store
 log = logging.getLogger("crowdgrid.keeper")
 
 _REBUILD_SECONDS_FIRST = 0.25
+_CALM_SECONDS = 2.0 * limits.REBUILD_SECONDS_MAX
 
 
 class Handled(msgspec.Struct):
@@ -102,6 +103,10 @@ class Keeper:
         self._loop_task: asyncio.Task[None] | None = None
         self._readers: set[asyncio.Task[None]] = set()
         self._next_tick = 0
+        self._asked: list[asyncio.Future[Any]] = []  # by the commands of the batch under way
+        self._unread: CrowdgridError | None = None  # why a read for the engine failed
+        self._failed_at = -_CALM_SECONDS
+        self._pause = 0.0
 
     # --- life --------------------------------------------------------------------------------
 
@@ -169,7 +174,7 @@ class Keeper:
             raise Unavailable(self.problem)
         queue = self._bulk if type(command) is c.Report else self._urgent
         if len(queue) >= limits.INBOUND_COMMANDS:
-            raise Busy()
+            raise Busy
         queue.append((command, future))
         self._wake.set()
 
@@ -178,27 +183,36 @@ class Keeper:
     async def _run(self) -> None:
         assert self._closed is not None
         try:
-            while True:
-                try:
-                    await self._work()
-                    break
-                except Fenced as error:
-                    self._give_up(str(error))
-                    self._closed.set_exception(error)
-                    self._closed.exception()  # seen here; whoever waits sees it too
-                    return
-                except Exception as error:
-                    if not isinstance(error, CrowdgridError):
-                        log.exception("The engine failed; it is rebuilt from the store.")
-                    self._give_up(f"The store could not be written: {error}")
-                    await self._rebuild_until_done()
+            while not await self._worked():
+                await self._rebuild_until_done()
+        except Fenced as error:
+            self._give_up(str(error))
+            self._closed.set_exception(error)
+            self._closed.exception()  # seen here; whoever waits sees it too
         finally:
             if not self._closed.done():
                 self._closed.set_result(None)
 
+    async def _worked(self) -> bool:
+        """Work until told to close (True), or until something failed (False). Raises Fenced."""
+        try:
+            await self._work()
+        except Fenced:
+            raise
+        except Exception as error:
+            if isinstance(error, CrowdgridError):
+                self._give_up(f"The store could not be used: {_told(error)}")
+            else:
+                log.exception("The engine failed; it is rebuilt from the store.")
+                self._give_up("The hub made a mistake and begins again from its store; its log has the details.")
+            return False
+        return True
+
     async def _work(self) -> None:
         while True:
             await self._wait()
+            if self._unread is not None:
+                raise self._unread
             handled = self._handle_waiting()
             if handled is None:
                 if self._closing:
@@ -222,9 +236,12 @@ class Keeper:
         now = self.now()
         effects: list[e.Effect] = []
         answers: list[tuple[asyncio.Future[Any], Any]] = []
+        self._asked.clear()
         count = room = 0
         while count < limits.BATCH_COMMANDS and room < limits.BATCH_RESULTS and (self._urgent or self._bulk):
             command, future = (self._urgent or self._bulk).popleft()
+            if future is not None:
+                self._asked.append(future)
             count += 1
             room += len(command.results) if type(command) is c.Report else 1
             self._handle_one(command, future, now, effects, answers)
@@ -255,6 +272,10 @@ class Keeper:
             else:
                 log.info("A %s was refused: %s", type(command).__name__, error)
             return
+        except Exception:
+            if future is not None:  # asked again it would fail again, and stop everybody once more
+                _answer(future, CrowdgridError("The hub made a mistake over this request; its log has the details."))
+            raise
         effects += found
         if future is not None:
             answers.append((future, next((x.value for x in found if type(x) is e.Reply), None)))
@@ -284,11 +305,10 @@ class Keeper:
             began = perf_counter()
             try:
                 await self.store.commit(batch)
-            except CrowdgridError as error:
-                for future, _ in handled.answers:
-                    _answer(future, Unavailable(f"It is not known whether this was kept: {error}"))
+            except Exception as error:
+                self._refuse(handled, error)
                 for _, waiting in drops:
-                    _answer(waiting, error)
+                    _answer(waiting, Unavailable(f"It is not known whether this was kept: {error}"))
                 raise
             took = perf_counter() - began
             self.grid = batch.grid
@@ -297,6 +317,14 @@ class Keeper:
         self._tell(handled)
         for _, waiting in drops:
             _answer(waiting, None)
+
+    def _refuse(self, handled: Handled, error: Exception) -> None:
+        """Answer those whose batch was not written."""
+        unknown = Unavailable(f"It is not known whether this was kept: {error}")
+        # What a store will never take must not be asked for again, where it is known who asked.
+        final = isinstance(error, CrowdgridError) and not error.retryable and handled.commands == 1
+        for future, _ in handled.answers:
+            _answer(future, error if final else unknown)
 
     def _count(self, handled: Handled, took: float) -> None:
         self.figures.batches += 1
@@ -313,10 +341,10 @@ class Keeper:
         for effect in told:
             if type(effect) is e.Recall:
                 self._start_recall(effect)
+        for listener_of_records in self.saved:  # first: a lease is sent with the input its own batch may have saved
+            listener_of_records(handled.batch.records)
         for listener in self.listeners:
             listener(told)
-        for listener_of_records in self.saved:
-            listener_of_records(handled.batch.records)
 
     def _start_recall(self, effect: e.Recall) -> None:
         task = asyncio.create_task(self._recall(effect, self._engine))
@@ -327,8 +355,10 @@ class Keeper:
         try:
             rows = await recall(self.store, effect)
         except CrowdgridError as error:
-            log.warning("A read for the engine failed: %s", error)
-            return  # nobody was answered, so whoever asked will ask again
+            if engine is self._engine and not self.problem:
+                self._unread = error  # the engine waits for these rows, and would for ever
+                self._wake.set()
+            return
         if engine is self._engine and not self.problem:
             self._urgent.append((rows, None))
             self._wake.set()
@@ -343,6 +373,8 @@ class Keeper:
                 if future is not None:
                     _answer(future, Unavailable(why))
             queue.clear()
+        for future in self._asked:
+            _answer(future, Unavailable(why))
         for _, waiting in self._drops:
             _answer(waiting, Unavailable(why))
         self._drops = []
@@ -350,17 +382,29 @@ class Keeper:
             reset(why)
 
     async def _rebuild_until_done(self) -> None:
-        pause = _REBUILD_SECONDS_FIRST
+        """Go on from the store; at once, or when that failed lately after growing pauses. Raises Fenced."""
         while not self._closing:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._next_pause())  # or until it is closed
             self.figures.rebuilds += 1
             try:
                 await self._rebuild()
                 return
-            except Unavailable as error:
-                self.problem = f"The store cannot be used: {error}"
-                log.error("%s Trying again in %.1f s.", self.problem, pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, limits.REBUILD_SECONDS_MAX)
+            except Fenced:
+                raise
+            except CrowdgridError as error:
+                self.problem = f"The store cannot be used: {_told(error)}"
+                log.error("%s", self.problem)
+
+    def _next_pause(self) -> float:
+        """Seconds to wait. A store may open well and then fail with each commit, as one on a full disk does: so what
+        counts is how long ago the last failure was, not whether it could be opened since."""
+        now = monotonic()
+        calm, self._failed_at = now - self._failed_at > _CALM_SECONDS, now
+        longer = max(self._pause * 2, _REBUILD_SECONDS_FIRST)
+        self._pause = 0.0 if calm else min(longer, limits.REBUILD_SECONDS_MAX)
+        return self._pause
 
     async def _rebuild(self) -> None:
         opened = await self.store.open(grid_id=os.urandom(16), id_key=os.urandom(16))
@@ -378,9 +422,16 @@ class Keeper:
         self.grid = opened.grid
         self.ids = PublicIds(opened.grid.id_key)
         self._engine = engine
+        self._unread = None
         self._next_tick = self.now() + limits.TICK_MS
         self.problem = ""
         await self._commit(Handled(self._batch(effects), effects, []))
+
+
+def _told(error: CrowdgridError) -> str:
+    """What went wrong and, where that is known, what to do about it."""
+    known = error.hint and error.hint != error.default_hint
+    return f"{error.message} {error.hint}" if known else error.message
 
 
 def _answer(future: asyncio.Future[Any], value: Any) -> None:

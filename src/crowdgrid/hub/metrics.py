@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from crowdgrid.hub.keeper import Keeper
-    from crowdgrid.hub.links.socket import Traffic
     from crowdgrid.hub.presence import Presence
 
 LAG_SECONDS: Final = 0.5  # between two looks at how late the event loop is
@@ -57,6 +56,7 @@ class LinkFigures(msgspec.Struct):
     bytes_in: int = 0
     bytes_out: int = 0
     rejected: int = 0  # frames that could not be understood
+    cut_off: int = 0  # links closed because they did not read
 
 
 class Metrics:
@@ -66,7 +66,7 @@ class Metrics:
         nodes: what the node links count of themselves. clients: likewise.
     """
 
-    def __init__(self, keeper: Keeper, presence: Presence, nodes: Traffic, clients: LinkFigures) -> None:
+    def __init__(self, keeper: Keeper, presence: Presence, nodes: LinkFigures, clients: LinkFigures) -> None:
         self._keeper = keeper
         self._presence = presence
         self._nodes = nodes
@@ -159,9 +159,10 @@ class Metrics:
         ):
             told = {"node": getattr(self._nodes, field), "client": getattr(self._clients, field)}
             yield _counter(f"link_{field}", f"{text}, by kind of link.", told, "link")
-        rejected = {"node": self._nodes.refused, "client": self._clients.rejected}
+        rejected = {"node": self._nodes.rejected, "client": self._clients.rejected}
         yield _counter("link_rejected", "Frames and greetings that were refused.", rejected, "link")
-        yield _counter("links_cut_off", "Node links cut off because they did not read.", self._nodes.cut_off)
+        cut_off = {"node": self._nodes.cut_off, "client": self._clients.cut_off}
+        yield _counter("links_cut_off", "Links cut off because they did not read.", cut_off, "link")
 
 
 class _Once:

@@ -2,7 +2,7 @@
 
 - WebSockets without compression (results are compressed or random already, and a window costs 64 kB a link), frames
   bounded, pings rare: nodes send heartbeats by themselves, a ping only finds dead sockets of clients.
-- A connection that has not sent a whole request head after `HEAD_SECONDS` is closed; uvicorn by itself waits for ever.
+- A request whose head is not whole after `HEAD_SECONDS` closes its connection; uvicorn by itself waits for ever.
 - Signals are ours: uvicorn would raise them again after it has ended, and so exit with an error.
 """
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from crowdgrid import limits
 from crowdgrid.errors import BadInput, Unavailable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from crowdgrid.settings import HubSettings
 
 HEAD_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 30
 PING_SECONDS: Final = 60.0
 GRACEFUL_SECONDS: Final = 5
@@ -42,13 +44,18 @@ _TLS_HEADERS = [("Strict-Transport-Security", "max-age=31536000")]
 
 
 class HubProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a time limit for the head of the first request."""
+    """uvicorn's HTTP protocol with a time limit for the head of each request."""
 
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is None and getattr(self.cycle, "response_complete", False):
+            self._await_head()
+        super().data_received(data)
 
     def on_headers_complete(self) -> None:
         self._head_arrived()
@@ -58,10 +65,21 @@ class HubProtocol(HttpToolsProtocol):
         self._head_arrived()
         super().connection_lost(exc)
 
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
     def _head_arrived(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class HubWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, which does not wait for ever until a peer that reads nothing has read it all."""
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
 
 class HubServer(uvicorn.Server):
@@ -86,7 +104,7 @@ def server_of(app: Any, settings: HubSettings) -> HubServer:
     config = uvicorn.Config(
         app,
         http=HubProtocol,
-        ws="websockets-sansio",
+        ws=HubWebSocket,
         ws_max_size=limits.FRAME_BYTES,
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,

@@ -113,14 +113,17 @@ class Submissions:
 
     async def find(self, principal: Principal, text: str) -> Job:
         """A job by its public id, or one of the principal's own by its name. Raises NotFound."""
-        number = self._number(text)
-        if number:
-            job = await self._keeper.store.job(number)
-        else:
-            job = await self._keeper.store.job_named(principal.owner, text)
+        job = await self._look_up(principal, text)
         if job is None or not principal.sees(job.owner):
             raise NotFound(f"There is no job {text[:80]!r} of yours.", hint="`crowdgrid jobs ls` lists your jobs.")
         return self._learn(job)
+
+    async def _look_up(self, principal: Principal, text: str) -> Job | None:
+        if number := self._number(text):
+            return await self._keeper.store.job(number)
+        if len(text) > limits.NAME_CHARS or not text.isprintable():  # no name is like that
+            return None
+        return await self._keeper.store.job_named(principal.owner, text)
 
     def _number(self, text: str) -> int:
         """The job's number in a public id; 0 when it is none."""
@@ -205,6 +208,8 @@ class Submissions:
         known = await self._mine(principal, job)
         if len(reason) > limits.NAME_CHARS:
             raise TooLarge(f"A reason has at most {limits.NAME_CHARS} characters.")
+        if reason and not reason.isprintable():
+            raise BadInput("A reason is one line of printable characters.")
         command = commands.Cancel(known.number, reason) if reason else commands.Cancel(known.number)
         await self._keeper.ask(command)
 
@@ -257,6 +262,8 @@ def check_name(name: str) -> None:
 def _check_args(args: tuple[str, ...]) -> None:
     if len(args) > limits.ARGS:
         raise TooLarge(f"A program gets at most {limits.ARGS} arguments, not {len(args):,}.")
+    if sum(len(arg.encode()) for arg in args) > limits.ARGS_BYTES:
+        raise TooLarge(f"The arguments are over {limits.ARGS_BYTES:,} bytes together.", hint="Send them as input.")
     for at, arg in enumerate(args):
         if "\0" in arg:
             raise BadInput(f"Argument {at} holds a zero byte, which no argument can.")

@@ -143,7 +143,7 @@ def _top(level: list[bytes]) -> bytes:
 
 
 def _up(level: list[bytes]) -> list[bytes]:
-    above = [sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]
+    above = [sha256(_NODE_PREFIX + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]
     if len(level) & 1:
         above.append(level[-1])
     return above

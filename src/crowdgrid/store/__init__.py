@@ -9,7 +9,8 @@ Rules every adapter keeps:
 - Every commit first moves the grid row: `UPDATE grid SET batch = :batch … WHERE epoch = :mine AND batch = :batch - 1`.
   No row means another hub took over: `errors.Fenced`, nothing written. Any other failure is `errors.Unavailable`
   and leaves the outcome unknown until `open()` reads `batch` again.
-- `open` takes the store over: it raises `epoch` by one, so that every earlier opener is fenced off.
+- `open` takes the store over: it raises `epoch` by one, so that every earlier opener is fenced off. Opening again with
+  the same handle goes on where it was, or raises `errors.Fenced` when another hub took over meanwhile.
 - Reads see committed state only and may run while a commit is under way.
 """
 

@@ -53,6 +53,7 @@ class PostgresStore(SqlReads):
         self._pool: Any = None
         self._writing = asyncio.Lock()
         self._grid_id = b""
+        self._epochs: set[int] = set()
         self._specs = rows.Specs()
 
     # --- the port ---
@@ -124,6 +125,7 @@ class PostgresStore(SqlReads):
         there = await writer.fetchrow(QUERIES["grid"][0])
         if self._grid_id and (there is None or rows.grid(there).grid_id != self._grid_id):
             raise faults.replaced(self.place)
+        self._epochs = rows.epochs_of(there, self._epochs)
         if there is None:
             await writer.execute(WRITES["create"][0], 1, 0, 0, 0, 0, 0, 0, 0, 0, grid_id, id_key)
         await writer.execute(WRITES["take_over"][0])
@@ -143,7 +145,7 @@ class PostgresStore(SqlReads):
             invitations=await load("invitations", rows.invitation),
         )
         self.dropped = {row[0] for row in await writer.fetch(QUERIES["dropped"][0])}
-        self._grid_id = opened.grid.grid_id
+        self._grid_id, self._epochs = opened.grid.grid_id, {opened.grid.epoch}
         self._specs.clear()
         self._specs.keep(opened.jobs)
         return opened

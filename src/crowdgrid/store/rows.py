@@ -32,7 +32,7 @@ from crowdgrid.core.model import (
     TaskState,
     Token,
 )
-from crowdgrid.errors import BadInput, Unavailable
+from crowdgrid.errors import BadInput, Fenced, Unavailable
 from crowdgrid.store import SettledRow
 
 Row: TypeAlias = Sequence[Any]
@@ -165,6 +165,21 @@ def unstorable(problem: Exception) -> BadInput:
         f"A record holds a value that cannot be stored: {problem}.",
         hint="Integers must fit into 64 bits and text must be valid Unicode.",
     )
+
+
+def epochs_of(there: Row | None, before: set[int]) -> set[int]:
+    """The epochs the grid row may have once this handle has taken the store over (whether it did may stay unknown).
+
+    Args:
+        there: the grid row. before: the epochs this handle may have left in it; empty when it never opened.
+
+    Raises:
+        Fenced: another hub took over since; it would be fenced off in turn, and so on for ever.
+    """
+    epoch = grid(there).epoch if there is not None else 0
+    if before and epoch not in before:
+        raise Fenced
+    return {epoch, epoch + 1}
 
 
 # --- from rows -------------------------------------------------------------------------------

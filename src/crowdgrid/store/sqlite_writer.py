@@ -46,6 +46,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._inode: sqlite_file.Inode | None = None
         self._grid_id = b""
+        self._epochs: set[int] = set()
         self._specs = rows.Specs()
 
     def check_file(self) -> None:
@@ -97,6 +98,7 @@ class Writer:
         there = connection.execute(QUERIES["grid"][0]).fetchone()
         if self._grid_id and (there is None or rows.grid(there).grid_id != self._grid_id):
             raise faults.replaced(str(self._path))
+        self._epochs = rows.epochs_of(there, self._epochs)
         if there is None:
             connection.execute(WRITES["create"][0], (1, 0, 0, 0, 0, 0, 0, 0, 0, grid_id, id_key))
         connection.execute(WRITES["take_over"][0])
@@ -115,7 +117,7 @@ class Writer:
             invitations=load("invitations", rows.invitation),
         )
         self.dropped = {row[0] for row in connection.execute(QUERIES["dropped"][0])}
-        self._grid_id = opened.grid.grid_id
+        self._grid_id, self._epochs = opened.grid.grid_id, {opened.grid.epoch}
         self._specs.clear()
         self._specs.keep(opened.jobs)
         return opened

@@ -20,7 +20,7 @@ from tests.e2e.grid import TOKEN, Grid, Process, until
 TIMERS: Final = {
     "limits:HEARTBEAT_SECONDS": 1,
     "limits:LEASE_SECONDS": 3,
-    "limits:TICK_GAP_SECONDS": 1000,
+    "limits:TICK_GAP_SECONDS": 1,
     "limits:RECONNECT_SECONDS": 1,
     "agent.agent:BEAT_SECONDS": 2.0,
     "agent.agent:GAP_SECONDS": 1.0,

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
@@ -90,7 +91,8 @@ class Session:
 class ScriptedHub:
     """A server on 127.0.0.1. What it does by itself: the handshake, beats, verdicts; each can be turned off."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
+        self.tls = tls
         self.sessions: list[Session] = []
         self.blobs: dict[str, bytes] = {}
         self.blobs_got: list[str] = []
@@ -125,6 +127,8 @@ class ScriptedHub:
         config = uvicorn.Config(
             app, log_level="error", lifespan="off", ws="websockets-sansio", ws_max_size=1 << 24, ws_ping_interval=None
         )
+        if self.tls is not None:
+            config.ssl_certfile, config.ssl_keyfile = map(str, self.tls)
         config.load()
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -144,7 +148,7 @@ class ScriptedHub:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     async def session(self) -> Session:
         """The next link that got as far as its Welcome."""
@@ -257,8 +261,8 @@ class ScriptedHub:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[ScriptedHub]:
-    hub = ScriptedHub()
+async def serving(tls: tuple[Path, Path] | None = None) -> AsyncIterator[ScriptedHub]:
+    hub = ScriptedHub(tls)
     await hub.start()
     try:
         yield hub

@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crowdgrid import limits
-from crowdgrid.agent import agent as module
 from crowdgrid.agent.agent import Agent, Permit
 from crowdgrid.agent.consent import Action
 from crowdgrid.agent.programs import Programs
+from crowdgrid.agent.pulse import BEAT_SECONDS
 from crowdgrid.agent.reporter import Reporter
 from crowdgrid.agent.spool import Spool
 from crowdgrid.core.model import Verdict
@@ -175,7 +175,7 @@ async def test_a_heartbeat_comes_when_it_is_due_and_when_asked_for(r: Room) -> N
     first = r.line.take(m.Heartbeat)[0]
     r.now += 0.004
     r.agent.received([m.Beat(first.sent)])
-    assert r.agent.round_trip_ms == pytest.approx(4, abs=0.01)
+    assert r.agent.pulse.round_trip_ms == pytest.approx(4, abs=0.01)
     for _ in range(79):
         r.tick()
     assert r.line.take(m.Heartbeat) == []
@@ -191,7 +191,7 @@ async def test_a_heartbeat_comes_when_it_is_due_and_when_asked_for(r: Room) -> N
 async def test_a_hub_that_no_longer_answers_is_given_up(r: Room) -> None:
     """A connection can be dead for hours without TCP noticing: a router that forgot it."""
     r.up(heartbeat_ms=1_000)
-    for _ in range(int(module.BEAT_SECONDS * 4)):
+    for _ in range(int(BEAT_SECONDS * 4)):
         r.tick()
     assert r.line.dropped == []
     r.tick(0.5)

@@ -26,7 +26,9 @@ def _commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tu
 ALL = list(_commands(root.root))
 
 
-@pytest.mark.parametrize(("path", "command"), ALL, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("path", "command"), ALL, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_every_command_and_option_says_what_it_does(path: tuple[str, ...], command: click.Command) -> None:
     assert command.help
     silent = [
@@ -43,7 +45,10 @@ def test_every_reading_verb_speaks_json() -> None:
     silent = [
         path
         for path, command in ALL
-        if path and path[-1] in reading and path != ("agent", "run") and not any(option.name == "as_json" for option in command.params)
+        if path
+        and path[-1] in reading
+        and path != ("agent", "run")
+        and not any(option.name == "as_json" for option in command.params)
     ]
     assert silent == []
 
@@ -106,9 +111,11 @@ def test_errors_end_with_the_documented_code_and_a_sentence(
     assert "Traceback" not in told
 
 
-def test_a_mistake_of_ours_is_one_sentence_too(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_of_ours_is_one_sentence_too(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CROWDGRID_DEBUG", raising=False)
-    assert endings.status_of(lambda: {}["nothing"]) == 1
+    assert endings.status_of(lambda: dict[str, int]()["nothing"]) == 1
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -127,7 +134,12 @@ def test_a_mistyped_command_is_guessed(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_options_that_do_not_fit_are_a_usage_error(capfd: pytest.CaptureFixture[str]) -> None:
-    for words in (["run"], ["run", "x.wasm"], ["run", "x.wasm", "--range", "0:5", "--items", "-"], ["hub", "--listen", "x"]):
+    for words in (
+        ["run"],
+        ["run", "x.wasm"],
+        ["run", "x.wasm", "--range", "0:5", "--items", "-"],
+        ["hub", "--listen", "x"],
+    ):
         with pytest.raises(SystemExit) as ended:
             root.run(words)
         assert ended.value.code == 2, words

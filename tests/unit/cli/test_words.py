@@ -26,8 +26,12 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 
 def test_the_owners_limits_are_read_as_typed() -> None:
-    options = dict.fromkeys(("mains_only", "battery_min", "unmetered_only", "temperature_max", "memory", "others_cpu_max"))
-    wanted = agent._wanted({**options, "cpu_share": "50%", "idle": "5m", "hours": ("22:00-07:00",), "mains_only": False})
+    options = dict.fromkeys(
+        ("mains_only", "battery_min", "unmetered_only", "temperature_max", "memory", "others_cpu_max")
+    )
+    wanted = agent._wanted(
+        {**options, "cpu_share": "50%", "idle": "5m", "hours": ("22:00-07:00",), "mains_only": False}
+    )
     assert wanted == {"cpu_share": 0.5, "idle_seconds": 300, "hours": [(1320, 420)], "mains_only": False}
     assert agent._wanted({**options, "cpu_share": None, "idle": None, "hours": ("any",)}) == {"hours": []}
 
@@ -39,7 +43,13 @@ def test_what_is_no_time_of_day_is_refused(text: str) -> None:
 
 
 def test_durations_and_sizes_are_short() -> None:
-    assert [showing.span(s) for s in (0.25, 75, 130, 7300, 200_000)] == ["0.2 s", "75 s", "2 min 10 s", "2 h 1 min", "2 d 7 h"]
+    assert [showing.span(s) for s in (0.25, 75, 130, 7300, 200_000)] == [
+        "0.2 s",
+        "75 s",
+        "2 min 10 s",
+        "2 h 1 min",
+        "2 d 7 h",
+    ]
     assert [showing.bytes_text(n) for n in (0, 999, 1500, 64_000_000)] == ["0 B", "999 B", "1.5 kB", "64 MB"]
 
 

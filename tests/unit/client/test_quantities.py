@@ -12,21 +12,31 @@ from crowdgrid.errors import BadInput
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("512MB", 512_000_000), ("4GiB", 4 << 30), ("64k", 64_000), ("1.5 kB", 1500), ("7", 7), (12, 12), ("2tb", 2 * 10**12)],
+    [
+        ("512MB", 512_000_000),
+        ("4GiB", 4 << 30),
+        ("64k", 64_000),
+        ("1.5 kB", 1500),
+        ("7", 7),
+        (12, 12),
+        ("2tb", 2 * 10**12),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text: str | int, size: int) -> None:
     assert quantities.size(text) == size
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("1.5s", 1.5), ("250ms", 0.25), ("2m", 120), ("1h", 3600), (3, 3), ("7d", 604_800)]
+    ("text", "seconds"),
+    [("90", 90), ("1.5s", 1.5), ("250ms", 0.25), ("2m", 120), ("1h", 3600), (3, 3), ("7d", 604_800)],
 )
 def test_durations_are_read_as_people_write_them(text: str | float, seconds: float) -> None:
     assert quantities.seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("10**10", 10**10), ("1e9", 10**9), ("1_000_000", 10**6), ("-5", -5), ("2.5e3", 2500), ("0", 0)]
+    ("text", "number"),
+    [("10**10", 10**10), ("1e9", 10**9), ("1_000_000", 10**6), ("-5", -5), ("2.5e3", 2500), ("0", 0)],
 )
 def test_integers_are_read_as_people_write_them(text: str, number: int) -> None:
     assert quantities.integer(text) == number

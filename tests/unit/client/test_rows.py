@@ -70,7 +70,9 @@ def test_ordered_rows_are_in_order_once_each(order: list[int], data: st.DataObje
         for one in [*rows, *again]:
             hub.settle([one])
         hub.end(units=80, validated=8)
-        assert [(found.start, found.data) for found in await read_all(stream)] == [(10 * n, b"%d" % n) for n in range(8)]
+        assert [(found.start, found.data) for found in await read_all(stream)] == [
+            (10 * n, b"%d" % n) for n in range(8)
+        ]
 
     asyncio.run(scenario())
 

@@ -11,7 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from tests.unit.core.world import World, small_limits
+from tests.unit.core.healing import check_answers, heal
+from tests.unit.core.memory_grid import small_limits
+from tests.unit.core.truth import audit
+from tests.unit.core.world import World
 
 CHOICE = st.integers(0, 2**40)
 
@@ -20,7 +23,7 @@ WEIGHTS = {
     "submit": 4, "append": 12, "seal": 1, "check": 6, "pause": 1, "resume": 3, "cancel": 0.3, "retry": 3,
     "reprioritise": 1, "attend": 1, "join": 1, "connect": 12, "disconnect": 2, "fetch": 14, "heartbeat": 6,
     "report": 24, "report_badly": 4, "decline": 2, "retract": 4, "remainder": 4, "update": 0.3, "plan": 24, "tick": 4,
-    "let_time_pass": 1, "commit": 16, "read": 12, "recalled": 12, "fold": 4, "ask_why": 1, "restart": 1, "crash": 0.5,
+    "let_time_pass": 1, "commit": 16, "read": 12, "recalled": 12, "fold": 4, "keep_fold": 3, "ask_why": 1, "restart": 1, "crash": 0.5,
 }  # fmt: skip
 
 
@@ -42,9 +45,9 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.commit()
-        self.world.audit()
-        self.world.heal()
-        self.world.check_answers()
+        audit(self.world, self.world.jobs)
+        heal(self.world)
+        check_answers(self.world)
 
 
 def _rule(name: str) -> Callable[..., None]:
@@ -75,5 +78,5 @@ def test_a_long_random_life_ends_with_every_unit_answered_once(seed: int) -> Non
     names, weights = list(WEIGHTS), list(WEIGHTS.values())
     for name in dice.choices(names, weights, k=1_500):
         getattr(world, f"do_{name}")(dice.getrandbits(48))
-    world.heal()
-    world.check_answers()
+    heal(world)
+    check_answers(world)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -19,9 +18,8 @@ from crowdgrid import limits
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core import invariants, splitting
-from crowdgrid.core.engine import Engine, restore, saved
+from crowdgrid.core.engine import saved
 from crowdgrid.core.model import (
-    Assignment,
     AssignmentKey,
     Chunk,
     Completion,
@@ -29,53 +27,24 @@ from crowdgrid.core.model import (
     Items,
     Job,
     JobSpec,
-    JobState,
     Lines,
     Node,
     NodeState,
     Outcome,
     Partial,
     Range,
-    Record,
     Split,
     Task,
-    TaskState,
-    Token,
     Verdict,
 )
 from crowdgrid.errors import CrowdgridError
-from crowdgrid.hub.recalling import recall
-from crowdgrid.store import Batch, SettledRow
-from crowdgrid.store.memory import MemoryStore
+from tests.unit.core.memory_grid import MemoryGrid, now_done
+from tests.unit.core.truth import answer_of, audit, total
 
 T = TypeVar("T")
 
-SMALL = {"ACTIVE_QUEUE": 2, "BLOCK_TASKS": 4, "FRAME_TASKS": 3, "HELD_ASSIGNMENTS": 6, "RECALL_ROWS": 2}
 OWNERS = ("ada", "bob", "eve")
 LABELS: tuple[tuple[str, ...], ...] = ((), ("gpu",), ("gpu", "big"))
-
-
-def now_done(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns that never waits, as those of `MemoryStore`."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-    raise AssertionError("it waited")
-
-
-@contextmanager
-def small_limits() -> Iterator[None]:
-    """Pages, frames and queues so small that a handful of tasks fills several."""
-    before = {name: getattr(limits, name) for name in SMALL}
-    for name, value in SMALL.items():
-        setattr(limits, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(limits, name, value)
 
 
 class Dice:
@@ -88,18 +57,13 @@ class Dice:
         self.number, found = divmod(self.number, count)
         return found
 
+    @classmethod
+    def for_health(cls) -> Dice:
+        """Dice with which a node answers well, and finds no hit."""
+        return cls(12 * 8 - 1)
+
     def pick(self, values: Sequence[T]) -> T:
         return values[self.below(len(values))]
-
-
-def worth(start: int, stop: int) -> int:
-    """What a healthy node answers for units [start, stop)."""
-    return sum(unit * unit + 1 for unit in range(start, stop))
-
-
-def answer_of(task: Task) -> bytes:
-    """The payload of a healthy answer."""
-    return str(worth(task.start, task.stop)).encode()
 
 
 class Member:
@@ -116,13 +80,11 @@ class Member:
         return self.record.number
 
 
-class World:
+class World(MemoryGrid):
     """See the module."""
 
     def __init__(self, ranking: str = "priority_fit") -> None:
-        self.ranking = ranking
-        self.store = MemoryStore()
-        self.now = 1_000_000
+        super().__init__(ranking)
         self.members: dict[int, Member] = {}
         self.jobs: list[int] = []  # numbers somebody was told
         self.sessions = 0
@@ -131,24 +93,22 @@ class World:
         self.refused = 0
         self.counted: Counter[AssignmentKey] = Counter()
         self.expected: Counter[tuple[int, AssignmentKey]] = Counter()  # reports sent, less verdicts heard
-        self._open()
+        self.start()
+        self.start()
 
     # --- the keeper's part -------------------------------------------------------------------
 
-    def _open(self) -> None:
-        opened = now_done(self.store.open(grid_id=b"g" * 16, id_key=b"k" * 16))
-        self.grid = opened.grid
-        self.engine, effects = restore(
-            opened.grid, opened.jobs, opened.tasks, opened.assignments, opened.nodes, self.now, self.ranking
-        )
-        self.pending: list[e.Effect] = list(effects)
+    def start(self) -> None:
+        """Start a hub on what the store holds; links and questions under way are gone."""
+        self.pending: list[e.Effect] = self.open()
         self.to_read: list[e.Recall] = []
-        self.read: list[c.Recalled] = []
+        self.answers: list[c.Recalled] = []
         self.to_check: list[int] = []
+        self.folded: Partial | None = None
+        self.dropped: set[tuple[int, int]] = set()  # blocks opened again since a fold began
         self.expected.clear()
         for member in self.members.values():
             member.session = 0
-        invariants.check(self.engine)
 
     def handle(self, command: c.Command) -> list[e.Effect]:
         """Let a command happen, refusals included; a refusal must change nothing."""
@@ -167,14 +127,7 @@ class World:
     def commit(self) -> None:
         """Write what is pending, then let it out."""
         effects, self.pending = self.pending, []
-        records: dict[Any, Record] = {}
-        for effect in effects:
-            if isinstance(effect, e.Save):
-                records[_key(effect.record)] = effect.record
-        partials = [(x.job, x.block) for x in effects if isinstance(x, e.DropPartial)]
-        grid = msgspec.structs.replace(self.engine.grid(), epoch=self.grid.epoch, batch=self.grid.batch + 1)
-        now_done(self.store.commit(Batch(grid, tuple(records.values()), partials)))
-        self.grid = grid
+        self.write(effects)
         for effect in effects:
             self._deliver(effect)
 
@@ -194,12 +147,14 @@ class World:
                 self._acknowledged(effect)
             case e.Recall():
                 self.to_read.append(effect)
+            case e.DropPartial():
+                self.dropped.add((effect.job, effect.block))
             case e.Check():
                 self.to_check.append(effect.job.number)
             case e.CloseLink():
                 member = self.members[effect.node]
                 if member.session == effect.session:
-                    self._part(member)
+                    self.part(member)
             case e.Reply(value=Job() as job):
                 if job.number not in self.jobs:
                     self.jobs.append(job.number)
@@ -220,7 +175,7 @@ class World:
                 self.counted[key] += 1
                 assert self.counted[key] == 1, "a result was counted twice"
 
-    def _part(self, member: Member) -> None:
+    def part(self, member: Member) -> None:
         session, member.session = member.session, 0
         self.handle(c.Disconnect(member.number, session))
 
@@ -251,9 +206,7 @@ class World:
         if known or (name and now_done(self.store.job_named(owner, name))):
             return  # as the hub does: what has ended is looked up in the store
         sealed = not splitting.appended(split)
-        self.handle(
-            c.Submit(owner, spec, splitting.units(split), sealed, name, key, checked=bool(dice.below(4)))
-        )
+        self.handle(c.Submit(owner, spec, splitting.units(split), sealed, name, key, checked=bool(dice.below(4))))
 
     def _job(self, dice: Dice) -> int:
         """A job somebody knows, most often one that runs, and now and then one that never was."""
@@ -305,10 +258,10 @@ class World:
 
     def do_join(self, number: int) -> None:
         if len(self.members) < 8:
-            self.names += 1
-            self.handle(c.Join(self._new_node(Dice(number))))
+            self.handle(c.Join(self.new_node(Dice(number))))
 
-    def _new_node(self, dice: Dice) -> Node:
+    def new_node(self, dice: Dice) -> Node:
+        self.names += 1
         return Node(
             0,
             self.names.to_bytes(32, "big"),
@@ -350,7 +303,7 @@ class World:
         if not dice.below(5):
             self.handle(c.Disconnect(member.number, member.session - 1))  # of an earlier link
         else:
-            self._part(member)
+            self.part(member)
             if dice.below(2):
                 member.held.clear()  # the machine was switched off; its spool is on disk
 
@@ -500,33 +453,35 @@ class World:
 
     def do_commit(self, number: int) -> None:
         self.commit()
-        self.audit()
+        audit(self, self.jobs)
 
     def do_read(self, number: int) -> None:
         """The store answers a question; the answer has not arrived yet."""
         if self.to_read:
             effect = self.to_read.pop(Dice(number).below(len(self.to_read)))
-            self.read.append(now_done(recall(self.store, effect)))
+            self.answers.append(self.read(effect))
 
     def do_recalled(self, number: int) -> None:
-        if self.read:
-            self.handle(self.read.pop(Dice(number).below(len(self.read))))
+        if self.answers:
+            self.handle(self.answers.pop(Dice(number).below(len(self.answers))))
 
     def do_fold(self, number: int) -> None:
-        """Cache the sum of a closed block, if none of its answers was withdrawn and not yet committed."""
+        """Begin to fold a closed block: its rows are read, what comes of them is kept later."""
         dice = Dice(number)
         job = self._job(dice)
-        rows = self.settled(job)
-        if not rows or any(isinstance(effect, e.DropPartial) for effect in self.pending):
-            return
-        block = dice.pick(rows).task.ordinal // limits.BLOCK_TASKS
-        mine = [row for row in rows if row.task.ordinal // limits.BLOCK_TASKS == block]
-        if len(mine) == limits.BLOCK_TASKS:
-            self.handle_put(Partial(job, block, str(self._sum(job, block)).encode()))
+        rows = self.settled(job) if job in self.jobs else []
+        if rows:
+            block = dice.pick(rows).task.ordinal // limits.BLOCK_TASKS
+            mine = [row for row in rows if row.task.ordinal // limits.BLOCK_TASKS == block]
+            self.dropped.clear()
+            if len(mine) == limits.BLOCK_TASKS:
+                self.folded = Partial(job, block, str(total(self, job, block)).encode())
 
-    def handle_put(self, record: Partial | Token) -> None:
-        self.pending.append(e.Save(record))
-        self.commit()
+    def do_keep_fold(self, number: int) -> None:
+        """Keep it, unless the hub was told meanwhile that a task of the block was opened again."""
+        partial, self.folded = self.folded, None
+        if partial is not None and (partial.job, partial.block) not in self.dropped:
+            self.handle(c.Put(partial))
 
     def do_ask_why(self, number: int) -> None:
         dice = Dice(number)
@@ -544,12 +499,9 @@ class World:
         while self.pending:
             self.commit()
         before = saved(self.engine)
-        self._open()
+        self.start()
         after = saved(self.engine)
         whole = {job.number for job in before.jobs if not job.retrying}  # the others find the rest page by page
-        for field in ("jobs", "tasks", "assignments"):
-            for kept in (before, after):
-                assert all(type(row) in (Job, Task, Assignment) for row in getattr(kept, field))
         assert _of(before.jobs, whole) == _of(after.jobs, whole)
         assert [t for t in before.tasks if t.job in whole] == [t for t in after.tasks if t.job in whole]
         held = [a for a in before.assignments if a.job in whole]
@@ -564,143 +516,9 @@ class World:
     def do_crash(self, number: int) -> None:
         """The hub is killed: what was not committed never happened."""
         self.pending.clear()
-        self._open()
+        self.start()
         if Dice(number).below(2):
             self.commit()
-
-    # --- the truth -----------------------------------------------------------------------------------
-
-    def tasks_of(self, job: int) -> list[Task]:
-        found: list[Task] = []
-        while page := now_done(self.store.tasks(job, after=found[-1].ordinal if found else -1, limit=2)):
-            found += page
-        return found
-
-    def settled(self, job: int) -> list[SettledRow]:
-        found: list[SettledRow] = []
-        while page := now_done(self.store.settled(job, after=found[-1].task.ordinal if found else -1, limit=2)):
-            found += page
-        return found
-
-    def _sum(self, job: int, block: int | None = None) -> int:
-        total = 0
-        for row in self.settled(job):
-            mine = block is None or row.task.ordinal // limits.BLOCK_TASKS == block
-            if mine and row.assignment is not None and row.assignment.result is not None:
-                total += int(row.assignment.result.payload or b"0")
-        return total
-
-    def audit(self) -> None:
-        """Counters equal a recount of the rows, no unit is in two tasks, and every partial is what its rows say."""
-        for number in self.jobs:
-            job = now_done(self.store.job(number))
-            if job is not None:
-                self._audit_job(job)
-
-    def _audit_job(self, job: Job) -> None:
-        tasks = self.tasks_of(job.number)
-        states = Counter(task.state for task in tasks)
-        counts = job.counts
-        assert [task.ordinal for task in tasks] == list(range(counts.tasks)), "ordinals have gaps"
-        assert states[TaskState.VALIDATED] == counts.validated, f"validated is miscounted in {job}"
-        assert states[TaskState.SPLIT] == counts.split
-        assert states[TaskState.ABANDONED] == counts.abandoned
-        assert sum(task.errors for task in tasks if task.state is TaskState.VALIDATED) == counts.errors
-        ended = [t for t in tasks if t.state in (TaskState.VALIDATED, TaskState.ABANDONED)]
-        assert sum(task.stop - task.start for task in ended) == counts.units_done
-        leaves = sorted((t for t in tasks if t.state is not TaskState.SPLIT), key=lambda task: task.start)
-        assert [t.start for t in leaves] == [0, *(t.stop for t in leaves[:-1])][: len(leaves)], "gap or overlap"
-        assert (leaves[-1].stop if leaves else 0) == counts.units_cut
-        if job.state in (JobState.OPEN, JobState.SEALED) and not job.retrying:
-            assert states[TaskState.IN_QUEUE] == counts.in_queue
-            assert states[TaskState.IN_PROGRESS] == counts.in_progress
-        for partial in now_done(self.store.partials(job.number)):
-            assert int(partial.value) == self._sum(job.number, partial.block), "a partial outlived its answers"
-        for row in self.settled(job.number):
-            if row.task.state is TaskState.VALIDATED:
-                assert row.assignment is not None and row.assignment.result is not None, "an answer without a result"
-                assert row.assignment.result.digest == row.task.digest
-
-    # --- and in the end it is all done ------------------------------------------------------------------
-
-    def heal(self) -> None:
-        """Everybody is well: machines that can run anything come, and every job is let go on until it ends."""
-        self.commit()
-        for _ in range(2):
-            self.names += 1
-            node = self._new_node(Dice(0))
-            strong = msgspec.structs.replace(node, labels=("gpu", "big"), trust=9.0, milli_cpus=8000)
-            self.handle(c.Join(strong))
-        self.commit()
-        healthy = [self.members[number] for number in sorted(self.members)[-2:]]
-        for member in self.members.values():
-            if member.session and member not in healthy:
-                self._part(member)
-        for round_ in range(400):
-            self._round(healthy)
-            if round_ % 8 == 7:
-                self._revive()
-            if round_ > 8 and not self.engine.state.jobs and not self._failed():
-                break
-        else:
-            left = [job.record() for job in self.engine.state.jobs.values()]
-            raise AssertionError(f"healthy nodes never finished: {left}")
-        self._round(healthy)
-        self.audit()
-
-    def _round(self, healthy: list[Member]) -> None:
-        self.now += 2_000
-        for member in healthy:
-            if not member.session:
-                self.connect(member)
-            self.handle(c.Heartbeat(member.number, (*member.held, *member.spool)))
-            self.handle(c.Fetch(member.number, 6, 4000, 1 << 30))
-        while self.to_check:
-            self.handle(c.Checked(self.to_check.pop()))
-        for job in list(self.engine.state.jobs.values()):
-            if job.paused:
-                self.handle(c.Resume(job.number))
-            if not job.sealed:
-                self.handle(c.Seal(job.number))
-        self.handle(c.Tick(True))
-        self.handle(c.Plan())
-        self.commit()
-        while self.to_read or self.read:
-            self.do_read(0)
-            self.do_recalled(0)
-            self.commit()
-        for member in healthy:
-            for key in list(member.held):
-                self.finish(member, key, Dice(12 * 8 - 1))  # well, and no hit
-            if member.spool:
-                self.send(member, list(member.spool.values()))
-        self.commit()
-
-    def _failed(self) -> list[Job]:
-        found = [job for number in self.jobs if (job := now_done(self.store.job(number))) is not None]
-        return [job for job in found if job.state is JobState.FAILED or (job.state is JobState.FINAL and _wants(job))]
-
-    def _revive(self) -> None:
-        for job in self._failed():
-            self.handle(c.Retry(job.number, job))
-        self.commit()
-
-    def check_answers(self) -> None:
-        """Every job that was not cancelled is final, and what must cover its input covers it, with the true sum."""
-        for number in self.jobs:
-            job = now_done(self.store.job(number))
-            assert job is not None
-            assert job.state in (JobState.FINAL, JobState.CANCELLED, JobState.INVALID), job
-            if job.state is JobState.FINAL and job.hit < 0 and not job.spec.completion.at_least:
-                done = [t for t in self.tasks_of(number) if t.state is TaskState.VALIDATED]
-                assert sum(task.stop - task.start for task in done) == job.counts.units == job.counts.units_done
-                assert self._sum(number) == worth(0, job.counts.units), f"a wrong sum in {job}"
-        assert not +self.expected, f"reports without a verdict: {+self.expected}"
-
-
-def _wants(job: Job) -> bool:
-    """A final job some of whose tasks failed: its owner may have them done again."""
-    return bool(job.counts.errors or job.counts.abandoned) and job.hit < 0
 
 
 def _of(jobs: Sequence[Job], numbers: set[int]) -> list[Job]:
@@ -710,23 +528,10 @@ def _of(jobs: Sequence[Job], numbers: set[int]) -> list[Job]:
 def _split(dice: Dice) -> Split:
     piece = dice.pick((0, 1, 3, 2))
     start = dice.below(5)
-    return dice.pick(
-        (
-            Range(start, start + 1 + dice.below(20), piece),
-            Items(piece),
-            Lines(piece),
-            Grid((("a", ("1", "2", "3")), ("b", tuple("xyz"[: 1 + dice.below(3)]))), piece),
-        )
+    splits: tuple[Split, ...] = (
+        Range(start, start + 1 + dice.below(20), piece),
+        Items(piece),
+        Lines(piece),
+        Grid((("a", ("1", "2", "3")), ("b", tuple("xyz"[: 1 + dice.below(3)]))), piece),
     )
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    if isinstance(record, Task):
-        return ("task", record.job, record.ordinal)
-    if isinstance(record, Assignment):
-        return ("assignment", *record.key)
-    if isinstance(record, Chunk):
-        return ("chunk", record.job, record.first)
-    if isinstance(record, Partial):
-        return ("partial", record.job, record.block)
-    return (type(record).__name__, record.number)
+    return dice.pick(splits)

@@ -152,6 +152,24 @@ def test_tasks_are_kept_only_while_somebody_watches_or_has_just_left() -> None:
     in_loop(story)
 
 
+def test_everybody_reads_afresh_when_the_engine_was_rebuilt() -> None:
+    """Whether the failed batch was committed is not known: who watches, and who comes back, is told `reset`."""
+
+    async def story(world: World) -> None:
+        everything, one = world.all.open(ADA), world.all.open(ADA, job=JOB)
+        world.commit(world.job())
+        ((last, _, _),) = told(await everything.take())
+        await one.take()
+        world.all.start_over("The disk is full.")
+        for reader in (everything, one, world.all.open(ADA, last=h.parse_id(last))):
+            assert [kind for _, kind, _ in told(await reader.take())] == ["reset"]
+        world.commit(e.TaskChanged(Task(1, 0, 0, 1, TaskState.VALIDATED, 0), "after"))
+        assert [kind for _, kind, _ in told(await one.take())] == ["tasks"]
+        world.all.close(one)
+
+    in_loop(story)
+
+
 def test_another_owners_events_are_not_offered_and_an_admin_sees_all() -> None:
     async def story(world: World) -> None:
         bob = world.all.open(Principal("bob", "submitter"))

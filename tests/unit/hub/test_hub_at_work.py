@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from crowdgrid import limits
@@ -17,6 +18,7 @@ from crowdgrid.core.model import Items, JobState, Range
 from crowdgrid.errors import BadInput, Conflict, NotFound, Unavailable
 from crowdgrid.hub.access import Principal
 from crowdgrid.hub.app import App, build
+from crowdgrid.hub.clock import Clock
 from crowdgrid.hub.submission import check_between
 from crowdgrid.protocol.messages import JobRequest
 from crowdgrid.protocol.packing import pack_chunk
@@ -54,11 +56,11 @@ class HeldBlobs(MemoryBlobs):
             yield digest, 7200.0
 
 
-def at_work(story: Callable[[App, HeldBlobs], Awaitable[None]], **options: Any) -> None:
+def at_work(story: Callable[[App, HeldBlobs], Awaitable[None]], *, clock: Clock | None = None, **options: Any) -> None:
     async def run() -> None:
         blobs = HeldBlobs()
         settings = HubSettings(admin_token="cg_of-a-test-that-is-long", **options)
-        app = build(settings, store=MemoryStore(), blobs=blobs)
+        app = build(settings, store=MemoryStore(), blobs=blobs, clock=clock)
         await app.start()
         try:
             await story(app, blobs)
@@ -71,7 +73,7 @@ def at_work(story: Callable[[App, HeldBlobs], Awaitable[None]], **options: Any) 
 
 async def opened(app: App, **told: Any) -> str:
     digest = await app.hub.programs.add(ECHO)
-    request = JobRequest(**({"program": digest, "split": Items()} | told))
+    request = msgspec.structs.replace(JobRequest(program=digest, split=Items()), **told)
     return app.hub.keeper.ids.job((await app.hub.submissions.open(ADA, request)).number)
 
 
@@ -90,7 +92,8 @@ def test_appends_never_overtake_one_another() -> None:
         seal = asyncio.create_task(submissions.seal(ADA, job))
         await asyncio.sleep(0)
         blobs.free.set()
-        assert [await large, await small, await seal] == [1, 2, None]
+        await seal
+        assert [await large, await small] == [1, 2]
         assert (await submissions.find(ADA, job)).counts.units == 2
 
     at_work(story)
@@ -199,6 +202,57 @@ def test_a_known_program_is_scheduled_at_once() -> None:
     at_work(story)
 
 
+def test_a_restarted_hub_knows_the_sizes_and_judges_what_was_not_yet_judged() -> None:
+    """Leases tell nodes how large a program is; a job that was validating when the hub ended goes on by itself."""
+
+    async def run() -> None:
+        store, blobs = MemoryStore(), HeldBlobs()
+        settings = HubSettings(admin_token="cg_of-a-test-that-is-long")
+        digest = await blobs.put_bytes(ECHO)
+        first = build(settings, store=store, blobs=blobs)
+        await first.start()
+        blobs.broken = 1 << 30
+        job = await first.hub.submissions.open(ADA, JobRequest(program=digest, split=Range(0, 3)))
+        assert job.state is JobState.VALIDATING
+        await first.stop()
+        blobs.broken = 0
+        second = build(settings, store=store, blobs=blobs)
+        await second.start()
+        while job.state is JobState.VALIDATING:
+            await asyncio.sleep(0)
+            job = await second.hub.submissions.find(ADA, second.hub.keeper.ids.job(job.number))
+        assert job.state is JobState.SEALED
+        assert second.hub.programs.sizes == {digest: len(ECHO)}
+        await second.stop()
+
+    asyncio.run(run())
+
+
+def test_a_program_of_another_runtime_is_not_looked_at_as_wasm() -> None:
+    async def story(app: App, blobs: HeldBlobs) -> None:
+        digest = await app.hub.programs.add(b"anything", "echo")
+        job = await app.hub.submissions.open(ADA, JobRequest(program=digest, split=Range(0, 3), runtime="echo"))
+        assert job.state is JobState.SEALED
+
+    at_work(story)
+
+
+def test_a_program_that_is_gone_makes_its_job_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crowdgrid.hub.programs.RETRY_SECONDS", 0.0)
+
+    async def story(app: App, blobs: HeldBlobs) -> None:
+        digest = await blobs.put_bytes(ECHO)
+        blobs.broken = 1
+        job = await app.hub.submissions.open(ADA, JobRequest(program=digest, split=Range(0, 3)))
+        await blobs.remove(digest)
+        while job.state is JobState.VALIDATING:
+            await asyncio.sleep(0)
+            job = await app.hub.submissions.find(ADA, app.hub.keeper.ids.job(job.number))
+        assert (job.state, "no longer" in job.reason) == (JobState.INVALID, True)
+
+    at_work(story)
+
+
 # --- the collector ----------------------------------------------------------------------------
 
 
@@ -221,18 +275,20 @@ def test_blobs_nothing_names_are_removed_and_named_ones_kept() -> None:
 
 
 def test_jobs_are_forgotten_after_the_time_they_are_kept() -> None:
+    seconds = [0.0]
+
     async def story(app: App, blobs: HeldBlobs) -> None:
-        jobs = [await opened(app) for _ in range(3)]
+        jobs = [await opened(app, split=Range(0, 3)) for _ in range(3)]
         for job in jobs[:2]:
             await app.hub.submissions.cancel(ADA, job)
-        while app.hub.keeper.now() <= (await app.hub.submissions.find(ADA, jobs[1])).ended_at + 1:
-            await asyncio.sleep(0)
+        assert (await app.collector.collect())[0] == 0
+        seconds[0] += 3601
         assert (await app.collector.collect())[0] == 2
         with pytest.raises(NotFound):
             await app.hub.submissions.find(ADA, jobs[0])
-        assert (await app.hub.submissions.find(ADA, jobs[2])).state is JobState.OPEN
+        assert (await app.hub.submissions.find(ADA, jobs[2])).state is JobState.SEALED
 
-    at_work(story, keep_jobs_seconds=0.001)
+    at_work(story, clock=Clock(monotonic=lambda: seconds[0]), keep_jobs_seconds=3600)
 
 
 def test_with_no_time_given_jobs_are_kept_for_ever() -> None:

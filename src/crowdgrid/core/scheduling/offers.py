@@ -1,7 +1,7 @@
 """The standing offers: one sorted list for each kind of need, so that the best node for a task is the first of it.
 
-Order: CPU and memory of a slot (smallest first: the first is the closest fit), then load (assignments held per
-core), then trust, then number. A pool holds all offers that suit the jobs of one kind of need and no other: an
+Order: CPU and memory of a slot (smallest first: the first is the closest fit), then load (assignments held a thousand
+cores), then trust, then number. A pool holds all offers that suit the jobs of one kind of need and no other: an
 empty one says at once that nobody fits, and however many nodes a job cannot use, they are not looked at for it.
 """
 
@@ -21,7 +21,7 @@ def stand(state: State, node: NodeRun, slots: int, milli_cpus: int, memory_bytes
     if slots <= 0 or not node.session:
         return
     node.slots, node.milli_cpus, node.memory_bytes = slots, milli_cpus, memory_bytes
-    load = len(node.held) * 1000 // max(node.record.milli_cpus, 1)
+    load = len(node.held) * 1_000_000 // max(node.record.milli_cpus, 1)
     node.key = (milli_cpus, memory_bytes, load, -node.record.trust, node.record.number)
     state.offering[node.record.number] = node
     for pool in state.pools.values():

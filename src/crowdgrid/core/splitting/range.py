@@ -33,5 +33,10 @@ def check(split: Range) -> None:
             f"The range {split.start}:{split.stop} is empty: it ends where it starts.",
             hint="The end is not part of a range; 0:10 is the integers 0 to 9.",
         )
+    if split.stop - split.start > limits.RANGE_BOUND:
+        raise BadInput(
+            f"The range holds {split.stop - split.start:,} integers; {limits.RANGE_BOUND:,} is the most.",
+            hint="Scale the range down and let the program scale it up.",
+        )
     if split.piece < 0:
         raise BadInput("The size of a piece is negative.", hint="Give 1 or more, or 0 to let the grid choose.")

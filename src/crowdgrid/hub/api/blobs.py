@@ -52,7 +52,10 @@ async def put_blob(call: Call) -> Answer:
     digest = check_digest(call.path["digest"])
     _sign_in(call, Verb.CREATE, digest)
     check_length(call.request, limits.BLOB_BYTES)
-    size = await call.hub.blobs.put(_pieces(call.request), digest=digest, size_max=limits.BLOB_BYTES)
+    pieces = _pieces(call.request)
+    size = await call.hub.blobs.put(pieces, digest=digest, size_max=limits.BLOB_BYTES)
+    async for _ in pieces:  # it was here already: a client that still sends must be able to read the answer
+        pass
     return Answer(BlobInfo(digest, size))
 
 

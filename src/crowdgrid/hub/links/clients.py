@@ -243,6 +243,7 @@ class ClientLink:
             self.end("", 0)  # the socket is gone
 
     def _too_slow(self) -> None:
+        self._links.figures.cut_off += not self._ended.done()
         self.end("This client reads too slowly; what it asked for waits no longer.", 1013)
 
     def _lighter(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -101,6 +102,8 @@ def _check(hello: m.Hello) -> None:
     words = (hello.name, hello.region, hello.software, *hello.runtimes, *hello.labels)
     if len(words) > _WORDS or any(len(word) > limits.NAME_CHARS or not word.isprintable() for word in words):
         raise BadInput(f"A node has at most {_WORDS} runtimes and labels of {limits.NAME_CHARS} characters.")
+    if not 0 <= hello.speed < inf:
+        raise BadInput("The node's speed is not a plausible number.")
     if not (1 <= hello.milli_cpus <= 1 << 30 and 0 <= hello.memory_bytes <= limits.MEMORY_BYTES_MAX * 64):
         raise BadInput("The node's CPUs or memory are not a plausible number.")
     if max(len(msgspec.json.encode(hello.inventory)), len(msgspec.json.encode(hello.benchmarks))) > _ABOUT_BYTES:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from crowdgrid import limits
+from crowdgrid.blobs import Blobs
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import Assignment, AssignmentKey, Job, Node, Outcome, Task, Verdict
@@ -24,7 +25,8 @@ from crowdgrid.hub.keeper import Keeper
 from crowdgrid.hub.links import reports
 from crowdgrid.hub.links.handshake import Handshake
 from crowdgrid.hub.links.notes import Jobs, Note, note_again, note_of, spec_of
-from crowdgrid.hub.links.socket import GOING_AWAY, PROTOCOL_ERROR, LinkSocket, Receive, Send, Traffic
+from crowdgrid.hub.links.socket import GOING_AWAY, PROTOCOL_ERROR, LinkSocket, Receive, Send
+from crowdgrid.hub.metrics import LinkFigures
 from crowdgrid.ids import did_of
 from crowdgrid.protocol import codec, signing
 from crowdgrid.protocol import messages as m
@@ -40,7 +42,7 @@ _LEASE_BYTES: Final = 128  # of a lease in a frame, apart from its input
 class NodeLink:
     """One node that is connected."""
 
-    __slots__ = ("blob_token", "key", "node", "notes", "session", "socket")
+    __slots__ = ("adopting", "blob_token", "key", "node", "notes", "session", "socket")
 
     def __init__(self, node: Node, session: int, socket: LinkSocket) -> None:
         self.node = node.number
@@ -49,6 +51,7 @@ class NodeLink:
         self.socket = socket
         self.blob_token = secrets.token_hex(32)
         self.notes: dict[bytes, Note] = {}
+        self.adopting = False  # notes are being made of what it holds from an earlier link
 
 
 class NodeLinks:
@@ -56,16 +59,22 @@ class NodeLinks:
 
     Args:
         keeper: where commands go; effects come back by `keeper.listeners`.
-        access: invitations. inputs: what a task's bounds mean.
+        access: invitations. inputs: what a task's bounds mean. blobs: where large results were put.
         program_sizes: bytes of each program by digest, kept by `hub/programs.py`; a missing one is sent as 0.
     """
 
     def __init__(
-        self, keeper: Keeper, access: Access, inputs: Inputs, program_sizes: Mapping[str, int] | None = None
+        self,
+        keeper: Keeper,
+        access: Access,
+        inputs: Inputs,
+        blobs: Blobs,
+        program_sizes: Mapping[str, int] | None = None,
     ) -> None:
-        self.traffic = Traffic()
+        self.traffic = LinkFigures()
         self._keeper = keeper
         self._inputs = inputs
+        self._blobs = blobs
         self._sizes = program_sizes if program_sizes is not None else {}
         self._jobs = Jobs(keeper.store)
         self._handshake = Handshake(keeper, access)
@@ -116,13 +125,16 @@ class NodeLinks:
             node, hello = await self._handshake.of(socket, address)
             link = await self._welcome(socket, node, hello)
         except CrowdgridError as error:
-            self.traffic.refused += 1
+            self.traffic.rejected += 1
             retry_ms = _RETRY_AFTER_MS if error.retryable else 0
             socket.say(m.Error(error.code, error.message, error.hint, True, retry_ms))
             await socket.close_after(PROTOCOL_ERROR, error.code)
             return
         try:
             await self._listen(link)
+        except asyncio.CancelledError:
+            if not socket.broken:
+                raise
         finally:
             self._part(link)
 
@@ -163,7 +175,7 @@ class NodeLinks:
             except Busy as error:
                 link.socket.say(m.Hold(error.message, _RETRY_AFTER_MS * 4))
             except CrowdgridError as error:
-                self.traffic.refused += 1
+                self.traffic.rejected += 1
                 fatal = isinstance(error, BadInput)
                 link.socket.say(m.Error(error.code, error.message, error.hint, fatal, _RETRY_AFTER_MS))
                 if fatal:
@@ -207,22 +219,26 @@ class NodeLinks:
                 link.socket.say(m.Error("bad_input", f"{type(message).__name__} does not belong here."))
 
     def _heartbeat(self, link: NodeLink, message: m.Heartbeat) -> None:
-        keys = self._keys(message.held[: limits.HELD_ASSIGNMENTS])
-        self._keeper.tell(c.Heartbeat(link.node, keys))
+        tokens = message.held[: limits.HELD_ASSIGNMENTS]
+        keys = self._keeper.ids.assignment_numbers(tokens)
+        self._keeper.tell(c.Heartbeat(link.node, tuple(key for key in keys if key is not None)))
         link.socket.say(m.Beat(message.sent))
-        for token in message.held:
-            if token not in link.notes:
-                self._spawn(self._adopt(link, token))
+        unknown = [(token, key) for token, key in zip(tokens, keys) if key is not None and token not in link.notes]
+        if unknown and not link.adopting:
+            link.adopting = True
+            self._spawn(self._adopt(link, unknown))
 
-    async def _adopt(self, link: NodeLink, token: bytes) -> None:
-        """Make the note of an assignment an earlier link or hub sent, so that its blobs may be read."""
-        for key in self._keys((token,)):
-            try:
-                note = await note_again(self._keeper.store, self._jobs, self._inputs, key, link.node)
-            except CrowdgridError:
-                return
-            if note.node == link.node:
-                link.notes[token] = note
+    async def _adopt(self, link: NodeLink, unknown: Sequence[tuple[bytes, AssignmentKey]]) -> None:
+        """Make the notes of assignments an earlier link or hub sent, so that their blobs may be read."""
+        try:
+            for token, key in unknown:
+                note = await self._note(link, key)
+                if note is not None and note.node == link.node and not link.socket.closed:
+                    link.notes[token] = note
+        except CrowdgridError as error:
+            log.info("What a node holds could not be looked up: %s", error)
+        finally:
+            link.adopting = False
 
     def _keys(self, tokens: Sequence[bytes]) -> tuple[AssignmentKey, ...]:
         return tuple(key for key in self._keeper.ids.assignment_numbers(tokens) if key is not None)
@@ -249,6 +265,7 @@ class NodeLinks:
         )
         if not good:
             raise BadInput("The signature of a report is not this node's.")
+        await self._check_blobs(report)
         known = [
             reports.reported(entry, place, key, note)
             for entry, place, key, note in zip(report.results, report.places, keys, notes, strict=True)
@@ -259,6 +276,12 @@ class NodeLinks:
             link.socket.say(m.Acknowledge(tuple((token, Verdict.UNKNOWN) for token in strange)))
         if known:
             self._keeper.tell(c.Report(link.node, tuple(known), report.leaves, report.signature))
+
+    async def _check_blobs(self, report: m.Report) -> None:
+        """A result may name only what has been put here; anything else could never be read. Raises BadInput."""
+        for entry in report.results:
+            if entry.blob and await self._blobs.size(entry.blob) is None:
+                raise BadInput("A result names a blob that was not put before it.")
 
     async def _note(self, link: NodeLink, key: AssignmentKey | None) -> Note | None:
         if key is None:
@@ -301,6 +324,7 @@ class NodeLinks:
         link = self._link(effect.node, effect.session)
         if link is not None:
             tokens = self._keeper.ids.assignments(effect.assignments)
+            self._forget(link, tokens)  # a report that comes all the same is looked up
             link.socket.say(m.Cancel(tuple(tokens), effect.reason))
 
     def _close(self, effect: e.CloseLink) -> None:

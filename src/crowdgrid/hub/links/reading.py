@@ -19,11 +19,12 @@ from typing import Any, Final, Protocol
 from crowdgrid import limits
 from crowdgrid.core.effects import Settled, TaskChanged
 from crowdgrid.core.model import Assignment, Outcome, Task, TaskState
-from crowdgrid.hub.links.outbox import Outbox
+from crowdgrid.hub.links.outbox import HEAVY_BYTES, Outbox
 from crowdgrid.ids import did_of
 from crowdgrid.protocol import messages as m
 from crowdgrid.store import SettledRow, Store
 
+PAGE_ROWS: Final = 256  # × limits.INLINE_BYTES: 16 MiB at most
 ROW_BYTES: Final = 128  # roughly what a row costs beside its payload
 MESSAGE_BYTES_MAX: Final = limits.FRAME_BYTES // 2
 MISSED_MAX: Final = 10_000  # more are found again by scanning
@@ -129,18 +130,27 @@ class Reading:
 
     def offer(self, effects: Sequence[Settled | TaskChanged]) -> None:
         """Tasks of this job that were settled by the commit just made."""
-        if self._behind.is_set() or self._window < len(effects) or self._outbox.heavy:
+        rows = None if self._behind.is_set() or self._window < len(effects) else self._rows_now(effects)
+        if rows is None:
             self._miss([effect.task.ordinal for effect in effects])
             return
+        self._window -= len(rows)
+        for part, weight in _parts(rows):
+            self._outbox.put(m.Results(self._public, part), weight)
+
+    def _rows_now(self, effects: Sequence[Settled | TaskChanged]) -> list[m.ResultRow] | None:
+        """The rows, unless they are too much for the link now or one's node has to be looked up."""
         rows: list[m.ResultRow] = []
+        weight = self._outbox.weight
         for effect in effects:
             assignment = effect.assignment if type(effect) is Settled else None
             node = self._names.get(assignment.node if assignment is not None else 0)
             if node is None:
-                self._miss([effect.task.ordinal])
-            else:
-                rows.append(row_of(effect.task, assignment, node))
-        self._send(rows)
+                return None
+            row = row_of(effect.task, assignment, node)
+            rows.append(row)
+            weight += len(row.payload) + ROW_BYTES
+        return rows if weight <= HEAVY_BYTES else None
 
     def _miss(self, ordinals: Sequence[int]) -> None:
         if self._fetching or not self._scanning:
@@ -172,7 +182,7 @@ class Reading:
             await self._room.wait()
 
     async def _scan(self) -> None:
-        limit = min(self._window, limits.RECALL_ROWS)
+        limit = min(self._window, PAGE_ROWS)
         page = await self._read(self._scanned, -1, limit)
         if len(page) < limit:
             self._scanning = False
@@ -182,7 +192,7 @@ class Reading:
         await self._show(page)
 
     async def _fetch(self, first: int, stop: int) -> None:
-        limit = min(self._window, limits.RECALL_ROWS)
+        limit = min(self._window, PAGE_ROWS)
         asked, self._missed = self._missed, set()  # what settles meanwhile is missed anew
         page = await self._read(first - 1, stop, limit)
         looked_to = page[-1].task.ordinal + 1 if len(page) == limit else stop
@@ -201,11 +211,11 @@ class Reading:
         for found in page:
             node = await self._names.find(found.assignment.node if found.assignment is not None else 0)
             rows.append(row_of(found.task, found.assignment, node))
-        self._send(rows)
-
-    def _send(self, rows: Sequence[m.ResultRow]) -> None:
         self._window -= len(rows)
         for part, weight in _parts(rows):
+            while self._outbox.heavy:
+                self._room.clear()
+                await self._room.wait()
             self._outbox.put(m.Results(self._public, part), weight)
 
 

@@ -20,6 +20,7 @@ from crowdgrid.core.model import AssignmentKey, Outcome
 from crowdgrid.core.reducing import REDUCERS, Look, look
 from crowdgrid.errors import BadInput, TooLarge
 from crowdgrid.hub.links.notes import Note
+from crowdgrid.ids import check_digest
 from crowdgrid.protocol import messages as m
 from crowdgrid.protocol.packing import answer_digest
 from crowdgrid.protocol.signing import leaf_bytes, leaf_hash
@@ -37,9 +38,12 @@ def check_shape(report: m.Report) -> None:
     if count > limits.HELD_ASSIGNMENTS or not all(0 <= place < count for place in report.places):
         raise BadInput("A result names a leaf that is not there.")
     for entry in report.results:
+        if entry.blob and check_digest(entry.blob) and entry.payload:
+            raise BadInput("A result has a payload or names a blob, not both.")
         if len(entry.payload) > limits.INLINE_BYTES:
             raise TooLarge(f"A payload over {limits.INLINE_BYTES:,} bytes is put as a blob.")
-        if len(entry.digest) != 32 or min(entry.cpu_ms, entry.wall_ms, entry.memory_bytes, entry.size) < 0:
+        numbers = (entry.cpu_ms, entry.wall_ms, entry.memory_bytes, entry.size, entry.errors)
+        if len(entry.digest) != 32 or min(numbers) < 0 or max(numbers) > limits.STORED_MAX:
             raise BadInput("A result's digest or usage is not what it should be.")
 
 
@@ -57,7 +61,7 @@ def check_leaves(grid: bytes, report: m.Report, notes: Sequence[Note | None]) ->
 
 def reported(entry: m.ResultEntry, place: int, key: AssignmentKey, note: Note) -> Reported:
     """Step 4: the engine's form of one result. Raises BadInput when the payload is not the signed output."""
-    error, errors, hit = entry.error[:2_000], entry.errors, False
+    error, errors, hit = entry.error[:2_000], min(entry.errors, note.units), False
     outcome, payload, blob, digest = entry.outcome, entry.payload, entry.blob, entry.digest
     if outcome is Outcome.OK:
         if (bytes.fromhex(blob) if blob else answer_digest(ok=True, payload=payload)) != digest:

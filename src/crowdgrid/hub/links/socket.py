@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from crowdgrid import limits
+from crowdgrid.hub.metrics import LinkFigures
 from crowdgrid.protocol import codec
 from crowdgrid.protocol.messages import Message
 
@@ -27,14 +28,8 @@ TOO_SLOW: Final = 1013
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+CLOSE_SECONDS: Final = 2.0  # a peer that reads nothing is not waited for any longer
 _OUTBOX_MESSAGES: Final = limits.FRAMES_QUEUED * 64
-
-
-class Traffic:
-    """Frames and bytes of all links of one kind, for `/metrics`."""
-
-    def __init__(self) -> None:
-        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = self.refused = self.cut_off = 0
 
 
 class LinkSocket:
@@ -44,16 +39,19 @@ class LinkSocket:
         receive, send: the ASGI callables. traffic: counters to raise.
     """
 
-    def __init__(self, receive: Receive, send: Send, traffic: Traffic) -> None:
+    def __init__(self, receive: Receive, send: Send, traffic: LinkFigures) -> None:
         self._receive = receive
         self._send = send
         self._traffic = traffic
         self._outbox: deque[Message] = deque()
         self._flusher: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[Any] | None = None
         self.closed = False
+        self.broken = False  # it was closed on a peer that did not read; whoever reads from it is cancelled
 
     async def receive(self) -> bytes | None:
         """The next frame; None when the peer is gone. Text is not spoken here and ends the link."""
+        self._reader = asyncio.current_task()
         event = await self._receive()
         if event["type"] != "websocket.receive":
             self.closed = True
@@ -90,7 +88,7 @@ class LinkSocket:
                     self._traffic.frames_out += 1
                     self._traffic.bytes_out += len(frame)
                     await self._send({"type": "websocket.send", "bytes": frame})
-        except Exception as error:  # the server's own exceptions for a peer that is gone differ by implementation
+        except (OSError, RuntimeError) as error:  # the peer is gone
             log.debug("A link could not be written: %s", error)
             self.closed = True
         finally:
@@ -99,7 +97,9 @@ class LinkSocket:
     async def drain(self) -> None:
         """Until what was said has left, or cannot."""
         while self._flusher is not None and not self.closed:
-            await asyncio.wait([self._flusher])
+            _, late = await asyncio.wait([self._flusher], timeout=CLOSE_SECONDS)
+            if late:
+                return
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye; harmless when it is closed already."""
@@ -107,9 +107,17 @@ class LinkSocket:
             return
         self.closed = True
         try:
-            await self._send({"type": "websocket.close", "code": code, "reason": reason[:100]})
-        except Exception as error:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason[:100]})
+        except TimeoutError:
+            self._break_off()
+        except (OSError, RuntimeError) as error:
             log.debug("A link could not be closed: %s", error)
+
+    def _break_off(self) -> None:
+        self.broken = True
+        if self._reader is not None and self._reader is not asyncio.current_task():
+            self._reader.cancel()
 
     async def close_after(self, code: int, reason: str) -> None:
         """Close once what was said has left."""

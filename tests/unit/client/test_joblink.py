@@ -1,0 +1,151 @@
+"""Input reaches a job in order and once, however often the hub turns it down or goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from crowdgrid import errors
+from crowdgrid.client import joblink
+from crowdgrid.client.joblink import JobLink
+from crowdgrid.core.model import Counts, Items, JobSpec
+from crowdgrid.protocol import messages as m
+
+INFO = m.JobInfo("j", "", "o", "", "open", False, "", 0, 0, 0, Counts(), JobSpec("0" * 64, Items()))
+
+
+class Link:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[m.Message] = []
+        self.jobs: dict[str, JobLink] = {}
+        self.attached_again = 0
+        self._ids = 0
+
+    def say(self, message: m.Message) -> None:
+        self.said.append(message)
+
+    def next_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    def attach_again(self, job: JobLink) -> None:
+        self.attached_again += 1
+
+    async def ask(self, message: m.Message, kind: type[m.Message]) -> m.Message:
+        self.say(message)
+        return m.Done(0)
+
+    def appends(self) -> list[m.Append]:
+        return [message for message in self.said if isinstance(message, m.Append)]
+
+
+def story(told: Callable[[Link, JobLink], Awaitable[None]]) -> None:
+    async def play() -> None:
+        link = Link()
+        await told(link, JobLink(link, INFO))  # type: ignore[arg-type]
+
+    asyncio.run(play())
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 — a timer of the loop's own is waited for
+            await asyncio.sleep(0.01)
+
+
+def test_appends_are_numbered_by_their_place() -> None:
+    async def told(link: Link, job: JobLink) -> None:
+        job.append([b"a", b"b"])
+        job.append(blob="f" * 64, units=10)
+        job.append([b"c"])
+        assert [append.first for append in link.appends()] == [0, 2, 12]
+
+    story(told)
+
+
+def test_what_is_refused_for_now_is_sent_again_with_all_that_follow() -> None:
+    """A busy hub takes the second but not the first: the gap's refusal must not be taken for the end."""
+
+    async def told(link: Link, job: JobLink) -> None:
+        answers = [job.append([b"%d" % n]) for n in range(3)]
+        first, second, third = link.appends()
+        job.refused(first.id, errors.Busy())
+        job.refused(second.id, errors.BadInput("There is a gap."))
+        job.refused(third.id, errors.BadInput("There is a gap."))
+        held_back = job.append([b"3"])
+        assert len(link.appends()) == 3, "nothing overtakes what is to be sent again"
+        await _until(lambda: len(link.appends()) > 3)
+        assert [append.first for append in link.appends()[3:]] == [0, 1, 2, 3]
+        for append in link.appends()[3:]:
+            job.appended(append.id, append.first + 1)
+        assert [await answer for answer in [*answers, held_back]] == [1, 2, 3, 4]
+
+    story(told)
+
+
+def test_what_is_refused_for_good_reaches_who_waits() -> None:
+    async def told(link: Link, job: JobLink) -> None:
+        answer = job.append([b"x"])
+        job.refused(link.appends()[0].id, errors.Conflict("The job is sealed."))
+        with pytest.raises(errors.Conflict, match="sealed"):
+            await answer
+        with pytest.raises(errors.Conflict):
+            await job.seal()  # with a part of its input missing
+        assert not any(isinstance(message, m.Seal) for message in link.said)
+
+    story(told)
+
+
+def test_a_seal_waits_for_every_append() -> None:
+    """One that overtakes input would cut it off."""
+
+    async def told(link: Link, job: JobLink) -> None:
+        job.append([b"x"])
+        sealing = asyncio.ensure_future(job.seal())
+        await asyncio.sleep(0)
+        assert not any(isinstance(message, m.Seal) for message in link.said)
+        job.appended(link.appends()[0].id, 1)
+        await sealing
+        assert isinstance(link.said[-1], m.Seal)
+
+    story(told)
+
+
+def test_a_new_connection_goes_on_where_the_last_one_was() -> None:
+    """Unanswered appends in order, then the results from the last ordinal up to which none is missing."""
+
+    async def told(link: Link, job: JobLink) -> None:
+        job.append([b"a"])
+        job.append([b"b"])
+        job.appended(link.appends()[0].id, 1)
+        rows: list[int] = []
+        job.read(lambda found: rows.extend(row.ordinal for row in found), window=100)
+        job.take_rows([m.ResultRow(n, n, n + 1, 5, 0, b"") for n in (0, 1, 5)])
+        link.said.clear()
+        job.attached(m.Opened(9, INFO))
+        append, read = link.said
+        assert isinstance(append, m.Append)
+        assert append.first == 1
+        assert isinstance(read, m.Read)
+        assert (read.after, read.window) == (1, 97)
+        job.take_rows([m.ResultRow(n, n, n + 1, 5, 0, b"") for n in (2, 5, 3)])
+        assert rows == [0, 1, 5, 2, 3], "what comes twice is handed on once"
+
+    story(told)
+
+
+def test_a_hub_that_is_not_ready_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joblink, "RETRY_SECONDS", 0.01)
+
+    async def told(link: Link, job: JobLink) -> None:
+        job.attached(m.Failed(1, "unavailable", "The hub is starting."))
+        await _until(lambda: link.attached_again == 1)
+        assert job.failure is None
+        job.attached(m.Failed(2, "not_found", "There is no such job."))
+        assert isinstance(job.failure, errors.NotFound)
+
+    story(told)
