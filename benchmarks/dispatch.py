@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import NamedTuple
@@ -10,9 +11,13 @@ import msgspec
 
 from benchmarks import figures, profiling
 from benchmarks.context import Context
+from benchmarks.crowding import crowd_of
+from benchmarks.memory import open_job
 from benchmarks.processes import ROOT, BenchGrid, BenchmarkFailed, folder_for
 from benchmarks.report import Figure, Goal, Section, Table, at_least, at_most, number
 from benchmarks.submitter import Measured, Order
+from crowdgrid import limits
+from crowdgrid.core.model import Range
 
 
 class Load(NamedTuple):
@@ -140,7 +145,7 @@ signed, spooled, reported, verified, settled, and committed twice (`synchronous=
 
 
 def measure(context: Context) -> Section:
-    runs = [run for runtime in ("echo", "wasm") for run in _runs(context, runtime)]
+    runs = [*_runs(context, "echo"), _beside(context, context.of(100_000, 20_000)), *_runs(context, "wasm")]
     section = Section("Dispatch", TEXT.format(agents=AGENTS), _figures(runs), [_rates(runs), _costs(runs)])
     if section.missed:
         section.profile = _profile(context)
@@ -148,10 +153,21 @@ def measure(context: Context) -> Section:
 
 
 def _runs(context: Context, runtime: str) -> list[Run]:
+    warm, seconds = context.of(1.0, 0.5), context.of(5.0, 1.5)
     with BenchGrid() as grid:
         grid.start_agents(AGENTS, runtime=runtime)
-        warm, seconds = context.of(1.0, 0.5), context.of(5.0, 1.5)
         return [run_load(grid, load, runtime, warm=warm, seconds=seconds) for load in LOADS]
+
+
+def _beside(context: Context, tasks: int) -> Run:
+    """One by one, while the hub holds so many tasks leased to nodes that sit on them."""
+    load = LOADS[1]._replace(title=f"one by one, 64 in flight, {tasks:,} other tasks open", goal=None, others="")
+    with BenchGrid() as grid:
+        asyncio.run(open_job(grid, Range(0, tasks, 1)))
+        nodes = -(-tasks // limits.HELD_ASSIGNMENTS)
+        with crowd_of(grid, nodes, runtime="echo", slots=limits.HELD_ASSIGNMENTS, leases=tasks):
+            grid.start_agents(AGENTS, runtime="echo")
+            return run_load(grid, load, "echo", warm=context.of(1.0, 0.5), seconds=context.of(5.0, 1.5))
 
 
 def _figures(runs: list[Run]) -> list[Figure]:

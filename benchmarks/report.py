@@ -10,8 +10,8 @@ from benchmarks.machine import Machine
 HEAD = """\
 # Benchmarks
 
-Written by `make bench`; how each figure is made is told in [its README](../benchmarks/README.md). Real processes, signed
-reports, SQLite with `synchronous=FULL`, no mocks. Nothing here is asserted by a test: a figure is worth what the machine
+Written by `make bench`; how each figure is made is told in `benchmarks/README.md`. Real processes, signed reports,
+SQLite with `synchronous=FULL`, no mocks. Nothing here is asserted by a test: a figure is worth what the machine
 was, and how quiet.
 """
 

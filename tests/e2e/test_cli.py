@@ -132,7 +132,10 @@ def test_what_went_wrong_is_in_the_logs(crowdgrid: Callable[..., Ran]) -> None:
     code, out, err = crowdgrid("run", PRIMES, "--grid", "x=1", "--name", "broken")
     assert (code, out) == (1, "")
     assert "exit" in err
+    assert "usage: primes" in err, "the end of its standard error is where programs say what is wrong"
+    assert "jobs logs broken" in err
     assert "exit" in crowdgrid("jobs", "logs", "broken")[1]
+    assert crowdgrid("jobs", "results", "broken", "--partial") == (0, "", "")
     assert _json(crowdgrid("jobs", "logs", "broken", "--json"))["errors"][0]["unit"] == 0
 
 

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -209,14 +209,24 @@ def test_cancelling_ends_waiting(grid: cg.Grid) -> None:
         job.result(SECONDS)
 
 
+def _until(true: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
 def test_a_paused_job_starts_nothing_and_goes_on_when_resumed(grid: cg.Grid) -> None:
-    job = grid.run(PRIMES, split=cg.Range(0, 4 * 10**9, piece=10**8), reduce="sum", priority=-1)
+    job = grid.run(PRIMES, split=cg.Range(0, 10**13, piece=10**7), reduce="sum", priority=-1)
     job.pause()
+    _until(lambda: job.counts.in_progress == 0 and job.state == "paused")
+    done = job.counts.units_done
     with pytest.raises(errors.TimedOut, match="units are done") as caught:
-        job.result(0.5)
+        job.result(0.7)  # longer than counters take to be told
     assert "goes on" in caught.value.hint
-    assert job.state == "paused"
+    assert job.counts.units_done == done
     job.resume()
+    _until(lambda: job.counts.units_done > done)
     job.cancel()
 
 

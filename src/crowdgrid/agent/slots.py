@@ -69,13 +69,14 @@ class Inputs(Protocol):
 class _Batch:
     """What one worker is doing."""
 
-    __slots__ = ("again", "boundary", "held", "memory", "milli", "task")
+    __slots__ = ("again", "begun", "boundary", "held", "memory", "milli", "task")
 
     def __init__(self, held: list[Held], milli: int, memory: int) -> None:
         self.held = held
         self.milli = milli
         self.memory = memory
         self.boundary = False  # stop between two runs
+        self.begun = False  # a task cancelled before its first step would never give anything back
         self.again = False  # what is lost when it is ended runs again
         self.task: asyncio.Task[None] | None = None
 
@@ -252,7 +253,8 @@ class Slots:
         if batch is None or batch.task is None:
             return
         if all(one.dropped for one in batch.held):
-            batch.task.cancel()
+            if batch.begun:
+                batch.task.cancel()
         elif not batch.again:
             batch.again = True
             asyncio.get_running_loop().call_later(GRACE_SECONDS, batch.task.cancel)
@@ -304,6 +306,7 @@ class Slots:
     # --- running ---
 
     async def _drive(self, queue: JobQueue, batch: _Batch) -> None:
+        batch.begun = True
         began = self._clock()
         try:
             if await self._prepare(batch):
@@ -325,7 +328,7 @@ class Slots:
     async def _prepare(self, batch: _Batch) -> bool:
         """Read the inputs. Leases whose input is wrong or cannot be had are refused."""
         for held in batch.held:
-            if held.runs:
+            if held.runs or held.dropped:
                 continue
             try:
                 given = held.lease.input

@@ -160,6 +160,7 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
         cpu_ms,
         wall_ms,
         memory,
+        next((one.stderr for one in finished if one.stderr and one.outcome is not Ran.OK), b""),
     )
     leaf = signing.leaf_bytes(
         grid,

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from crowdgrid.cli.showing import printable
 from crowdgrid.errors import (
     BadInput,
     Busy,
@@ -92,9 +93,9 @@ def status_of(command: Callable[[], object]) -> int:
 
 def say(error: CrowdgridError) -> None:
     """Print an error to standard error: the sentence, then the hint."""
-    click.secho(f"Error: {error.message}", fg="red", err=True)
+    click.secho(f"Error: {printable(error.message)}", fg="red", err=True)
     if error.hint:
-        click.echo(f"Hint:  {error.hint}", err=True)
+        click.echo(f"Hint:  {printable(error.hint)}", err=True)
 
 
 def _unforeseen(error: Exception) -> int:

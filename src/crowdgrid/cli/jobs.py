@@ -8,7 +8,7 @@ import click
 
 from crowdgrid.cli import endings
 from crowdgrid.cli.reach import Hub, grid, hub_options, json_option, part
-from crowdgrid.cli.showing import ago, facts, print_json, share, table
+from crowdgrid.cli.showing import ago, facts, print_json, printable, share, table
 from crowdgrid.client import quantities
 from crowdgrid.errors import TimedOut
 
@@ -131,6 +131,8 @@ def logs(job: str, limit: int, after: int | None, as_json: bool, hub: str | None
         where = f"unit {error['unit']:,}" if error["unit"] >= 0 else f"task {error['ordinal']:,}"
         node = f" on node {error['node']}" if error["node"] else ""
         click.echo(f"{where}{node}: {error['error']}")
+        for line in printable(error["stderr"]).splitlines():
+            click.echo(f"    {line}")
     if not page["errors"]:
         click.echo("Nothing went wrong.")
     if "next" in page:
@@ -140,9 +142,10 @@ def logs(job: str, limit: int, after: int | None, as_json: bool, hub: str | None
 @command.command()
 @click.argument("job")
 @click.option("--wait", metavar="TIME", is_flag=False, flag_value="7d", default="", help="Wait for the job to end.")
+@click.option("--partial", is_flag=True, help="Leave out the runs that failed.")
 @json_option
 @hub_options
-def results(job: str, wait: str, as_json: bool, hub: str | None, token: str | None) -> None:
+def results(job: str, wait: str, partial: bool, as_json: bool, hub: str | None, token: str | None) -> None:
     """The job's answer: what the reducer made of all outputs."""
     from crowdgrid.cli.run import print_answer
 
@@ -154,7 +157,7 @@ def results(job: str, wait: str, as_json: bool, hub: str | None, token: str | No
                 f"The job is {found.state}: {found.counts.units_done:,} of {found.counts.units:,} units are done.",
                 hint="Add --wait, or follow it with `crowdgrid jobs show --follow`.",
             )
-        print_answer(found.result(seconds or None, progress=True), as_json)
+        print_answer(found.result(seconds or None, partial=partial, progress=True), as_json)
 
 
 def _steer(verb: str, told: str, help_text: str) -> None:

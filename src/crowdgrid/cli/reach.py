@@ -36,7 +36,7 @@ class Hub:
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         self.address = address(url, token)
-        self._rest = Rest(self.address, patient=False)
+        self._rest = Rest(self.address, patience=0)
         if context := click.get_current_context(silent=True):
             context.call_on_close(self.close)
 

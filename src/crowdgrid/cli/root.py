@@ -35,7 +35,7 @@ EPILOG: Final = f"""
 Examples:
   crowdgrid demo                                    see it work
   crowdgrid up                                      a grid on this machine
-  crowdgrid run primes.wasm --range 0:10**9 --reduce sum
+  crowdgrid run primes --range 0:10**9 --reduce sum
   crowdgrid join http://192.168.1.5:7070 CODE       lend this machine
 
 \b

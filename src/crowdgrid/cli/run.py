@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from crowdgrid import kernels
 from crowdgrid.cli import endings
 from crowdgrid.cli.reach import grid, hub_options, json_option
 from crowdgrid.cli.showing import print_json
 from crowdgrid.client import quantities
 from crowdgrid.client.splits import Lines, ParameterGrid, Range, Split, axes_of
-from crowdgrid.errors import BadInput
+from crowdgrid.errors import BadInput, JobFailed
 
 if TYPE_CHECKING:
     from crowdgrid.client.job import Job
@@ -21,11 +23,14 @@ REDUCERS = ("collect", "concatenate", "count", "first", "maximum", "merge-counte
 EPILOG = f"""
 \b
 Examples:
-  crowdgrid run primes.wasm --range 0:10**9 --reduce sum
+  crowdgrid run primes --range 0:10**9 --reduce sum
   crowdgrid run wordcount.wasm --lines corpus.txt --reduce merge-counters
   crowdgrid run fold.wasm --items molecules.txt -- --steps 100
   crowdgrid run model.wasm --grid rate=0.1,0.2 --grid depth=2,3,4
   crowdgrid run primes.wasm --range 0:1e12 --reduce sum --name primes --detach
+
+\b
+PROGRAM is a .wasm file, or the name of a program that comes with crowdgrid: {", ".join(kernels.names())}.
 
 \b
 The input, one of them:
@@ -63,12 +68,12 @@ The input, one of them:
 @json_option
 @hub_options
 def command(program: str, args: tuple[str, ...], as_json: bool, **o: Any) -> int:
-    """Run PROGRAM (a .wasm file) over an input on the grid and print the answer. ARGS after -- go to it."""
+    """Run PROGRAM over an input on the grid and print the answer. ARGS after -- go to it."""
     split = _split(o)
     wait = quantities.seconds(o["wait"]) if o["wait"] else None
     with grid(o["hub"], o["token"]) as connected:
         job = connected.run(
-            program,
+            _program(program),
             args=args,
             split=split,
             reduce=o["reduce"],
@@ -83,6 +88,11 @@ def command(program: str, args: tuple[str, ...], as_json: bool, **o: Any) -> int
         if o["detach"]:
             return _detach(job, as_json)
         return _follow(job, wait, as_json, partial=o["partial"])
+
+
+def _program(text: str) -> str | Path:
+    """A file; without one of this name, a program that comes with crowdgrid."""
+    return kernels.path(text) if text in kernels.names() and not Path(text).exists() else text
 
 
 def _split(o: dict[str, Any]) -> Split:
@@ -130,6 +140,9 @@ def _follow(job: Job, wait: float | None, as_json: bool, *, partial: bool) -> in
         answer = job.result(wait, partial=partial, progress=True)
     except KeyboardInterrupt:
         return _interrupted(job, called)
+    except JobFailed as error:
+        error.hint = f"All of it: crowdgrid jobs logs {called}. The rest: crowdgrid jobs results {called} --partial"
+        raise
     print_answer(answer, as_json)
     return endings.OK
 

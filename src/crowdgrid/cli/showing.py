@@ -43,7 +43,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, right: Seq
 def _cell(value: object) -> str:
     from rich.markup import escape
 
-    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) else escape(printable(str(value)))
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
@@ -51,7 +51,12 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
     told = [(name, value) for name, value in pairs if value not in ("", None, (), [])]
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
-        click.echo(f"{name:<{width}}  {f'{value:,}' if type(value) is int else value}")
+        click.echo(f"{name:<{width}}  {f'{value:,}' if type(value) is int else printable(str(value))}")
+
+
+def printable(text: str) -> str:
+    """Somebody else's words, safe for a terminal: control characters, but for line ends and tabs, become U+FFFD."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
 
 
 def ago(ms: int) -> str:

@@ -140,8 +140,7 @@ def _welcome(hub: Hub, settings: HubSettings, *, no_qr: bool) -> None:
     outside = _reachable(settings, _address_in_network())
     link = f"{outside}/join#{made['code']}"
     click.echo(f"The hub is at {outside}; this machine works for it.")
-    click.echo("Try:  crowdgrid run $(python3 -c 'import crowdgrid; print(crowdgrid.kernels.path(\"primes\"))')"
-               " --range 0:10**8 --reduce sum")  # fmt: skip
+    click.echo("Try:  crowdgrid run primes --range 0:10**9 --reduce sum")
     click.echo("\nInvitation for other machines, for one day:")
     click.echo(f"  crowdgrid join {outside} {made['code']}")
     click.echo(f"  {link}")

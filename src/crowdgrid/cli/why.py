@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from crowdgrid.cli.reach import Hub, hub_options, json_option, part
-from crowdgrid.cli.showing import print_json
+from crowdgrid.cli.showing import print_json, printable
 from crowdgrid.errors import NotFound
 
 EPILOG = """
@@ -29,13 +29,13 @@ def command(thing: str, as_json: bool, hub: str | None, token: str | None) -> No
     if as_json:
         print_json(told)
         return
-    click.echo(told["summary"])
+    click.echo(printable(told["summary"]))
     for reason in told["reasons"]:
-        click.echo(f"  {'✗' if reason['blocks'] else '·'} {reason['text']}")
+        click.echo(f"  {'✗' if reason['blocks'] else '·'} {printable(reason['text'])}")
     if told["matched"]:
         click.echo(f"Nodes that may: {', '.join(told['matched'])}")
     for rejected in told["rejected"]:
-        click.echo(f"Node {rejected['node']} may not: {' '.join(rejected['reasons'])}")
+        click.echo(f"Node {rejected['node']} may not: {printable(' '.join(rejected['reasons']))}")
 
 
 def _told(hub: Hub, thing: str) -> Any:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from crowdgrid import limits
 from crowdgrid.client import background, quantities
 from crowdgrid.client.address import Address
 from crowdgrid.client.feeding import Feed
 from crowdgrid.client.job import Job
+from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.link import Link
-from crowdgrid.client.rest import Rest
+from crowdgrid.client.rest import PATIENCE_SECONDS, Rest
 from crowdgrid.client.splits import Split, one_of
-from crowdgrid.errors import BadProgram, TooLarge
+from crowdgrid.errors import BadProgram, TooLarge, Unavailable
 from crowdgrid.protocol.messages import JobRequest
 
+T = TypeVar("T")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,6 +53,7 @@ class Connection:
         self.address = address
         self.link = Link(address, alive=alive)
         self.rest = Rest(address, alive=alive)
+        self.feeding = Rest(address, alive=alive, patience=math.inf)  # input is not given up for a long restart
         self._ended = ended
         self._known: set[str] = set()  # programs put already
         self._feeds: set[asyncio.Task[None]] = set()
@@ -60,6 +68,7 @@ class Connection:
             feed.cancel()
         await self.link.close()
         await self.rest.close()
+        await self.feeding.close()
 
     async def put_program(self, content: bytes, runtime: str) -> str:
         """Keep a program; once is enough."""
@@ -69,14 +78,29 @@ class Connection:
             self._known.add(digest)
         return digest
 
-    async def open(self, program: bytes, request: JobRequest, split: Split) -> tuple[Any, Future[None] | None]:
+    async def patiently(self, work: Awaitable[T]) -> T:
+        """Wait for something the hub has to do, through a restart of it. Raises Unavailable when it stays away."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await work
+        except TimeoutError:
+            problem = self.link.problem or "The hub is there but did not answer."
+            raise Unavailable(f"Nothing was done within {PATIENCE_SECONDS:.0f} s. {problem}") from None
+
+    def job(self, link: JobLink, feed: Future[None] | None = None) -> Job:
+        """A job for people; it is let go when nobody refers to it any longer."""
+        job = Job(self, link, feed)
+        weakref.finalize(job, _let_go, self.link, link).atexit = False
+        return job
+
+    async def open(self, program: bytes, request: JobRequest, split: Split) -> tuple[JobLink, Future[None] | None]:
         """Open a job and begin to feed it."""
         source = split.feed()
         digest = request.program or await self.put_program(program, request.runtime)
-        job = await self.link.open(_with_program(request, digest))
+        job = await self.patiently(self.link.open(replace(request, program=digest)))
         if source is None:
             return job, None
-        feed = asyncio.get_running_loop().create_task(Feed(job, source, self.rest.put_blob).run())
+        feed = asyncio.get_running_loop().create_task(Feed(job, source, self.feeding.put_blob).run())
         self._feeds.add(feed)
         feed.add_done_callback(self._feeds.discard)
         told: Future[None] = Future()
@@ -176,11 +200,12 @@ class Grid:
             region=region,
         )
         job, feed = background.run(self._connection.open(content, request, chosen))
-        return Job(self._connection, job, feed)
+        return self._connection.job(job, feed)
 
     def job(self, name_or_id: str) -> Job:
         """A job submitted earlier, from here or elsewhere. Raises NotFound."""
-        return Job(self._connection, background.run(self._connection.link.attach(name_or_id)))
+        connection = self._connection
+        return connection.job(background.run(connection.patiently(connection.link.attach(name_or_id))))
 
     def jobs(self, limit: int = 100) -> list[dict[str, Any]]:
         """Your newest jobs (an admin's: everybody's), as the REST interface shows them."""
@@ -242,10 +267,10 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _with_program(request: JobRequest, digest: str) -> JobRequest:
-    from msgspec.structs import replace
-
-    return replace(request, program=digest)
+def _let_go(link: Link, job: JobLink) -> None:
+    """Called by the garbage collector, on any thread."""
+    with suppress(RuntimeError):  # the loop is closed: the process ends
+        background.loop().call_soon_threadsafe(link.let_go, job)
 
 
 def _pass_on(done: asyncio.Task[None], told: Future[None]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = bool | Callable[[Counts], None]
 _ANSWERED = ("completed", "final")
 _ERRORS_SHOWN = 3
+STDERR_CHARS = 200
 
 
 class Job:
@@ -90,7 +91,7 @@ class Job:
 
     def cancel(self, reason: str = "") -> None:
         """End it for good; what runs is withdrawn."""
-        background.run(self.link.cancel(reason))
+        background.run(self._connection.patiently(self.link.cancel(reason)))
 
     def pause(self) -> None:
         """Start nothing more of it; what runs goes on."""
@@ -179,9 +180,10 @@ class Job:
                 return await work
         except TimeoutError:
             counts = self.counts
+            problem = self._connection.link.problem
             raise TimedOut(
                 f"{what} within {timeout:g} s: {counts.units_done:,} of {counts.units:,} units are done.",
-                hint=f"The job goes on; `crowdgrid why {self.name or self.id}` tells what it waits for.",
+                hint=problem or f"The job goes on; `crowdgrid why {self.name or self.id}` tells what it waits for.",
             ) from None
 
     async def _ended(self, timeout: float | None, watch: Callable[[Counts], None] | None) -> str:
@@ -256,7 +258,8 @@ class Job:
 def _error_line(error: dict[str, Any]) -> str:
     where = f"unit {error['unit']:,}" if error["unit"] >= 0 else f"task {error['ordinal']:,}"
     node = f" on node {error['node']}" if error.get("node") else ""
-    return f"{where}{node}: {error['error']}"
+    said = error.get("stderr", "").strip().splitlines()
+    return f"{where}{node}: {error['error']}" + (f" It said: {said[-1][:STDERR_CHARS]}" if said else "")
 
 
 def _value(answer: dict[str, Any], reduce: str) -> Any:

@@ -57,6 +57,7 @@ class JobLink:
         self.id = info.id
         self.info = info
         self.units = info.counts.units
+        self.holders = 0  # who has it in hand here
         self.failure: CrowdgridError | None = None
         self.resumed: Counts | None = None
         self.watchers: list[Callable[[], None]] = []

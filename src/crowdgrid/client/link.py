@@ -67,6 +67,7 @@ class Link:
         self._filled = asyncio.Event()
         self._failure: CrowdgridError | None = None
         self._up = asyncio.Event()
+        self._connected = False
         self._last_problem: CrowdgridError | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -88,6 +89,15 @@ class Link:
         up.cancel()
         if self._failure is not None:
             raise self._failure
+
+    @property
+    def problem(self) -> str:
+        """Why there is no link now, "" when there is one."""
+        if self._connected:
+            return ""
+        return (
+            self._last_problem.message if self._last_problem is not None else f"There is no link to {self.address.url}."
+        )
 
     async def close(self) -> None:
         """Say goodbye; what waits for an answer is told that the link is closed."""
@@ -152,6 +162,7 @@ class Link:
 
     async def _serve(self, socket: ClientConnection) -> None:
         self.connections += 1
+        self._connected = True
         self._outbox.clear()
         self._say_again()
         self._up.set()
@@ -161,6 +172,7 @@ class Link:
                 for message in codec.hub_to_client.decode(frame if isinstance(frame, bytes) else b""):
                     self._take(message)
         finally:
+            self._connected = False
             sender.cancel()
             with suppress(asyncio.CancelledError, OSError, Exception):
                 await sender
@@ -251,7 +263,14 @@ class Link:
             job = self.jobs[opened.job.id] = JobLink(self, opened.job)
         else:
             job.update(opened.job)
+        job.holders += 1
         return job
+
+    def let_go(self, job: JobLink) -> None:
+        """Somebody who had the job in hand has not any longer."""
+        job.holders -= 1
+        if not job.holders:
+            job.release()
 
     # --- what the hub says -----------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """The hub's REST interface as the client needs it: programs, blobs, lists and everything that is not on the link.
 
-Every request made here may be made twice, so one that finds the hub away or busy is made again until it is
-answered; who cannot wait cancels it.
+Every request made here may be made twice, so one that finds the hub away or busy is made again for a while.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
 BYTES: Final = "application/octet-stream"
+PATIENCE_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 0.2
 RETRY_SECONDS_MAX: Final = 5.0
 TIMEOUT_SECONDS: Final = 90.0
@@ -30,13 +30,19 @@ class Rest:
     """One hub's REST interface.
 
     Args:
-        patient: go on trying while the hub is away; otherwise that is Unavailable at once.
+        patience: seconds to go on trying while the hub is away or busy; 0 is one attempt.
         alive: raises when there is no use in trying any longer.
     """
 
-    def __init__(self, address: Address, *, patient: bool = True, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
         self._address = address
-        self._patient = patient
+        self._patience = patience
         self._alive = alive
         self._client: httpx.AsyncClient | None = None
 
@@ -104,13 +110,14 @@ class Rest:
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """The whole of a 2xx answer. Raises as `fetch`."""
-        failures = 0
+        loop = asyncio.get_running_loop()
+        failures, give_up_at = 0, loop.time() + self._patience
         while True:
             self._alive()
             try:
                 return await self._once(method, path, query, content, headers)
             except CrowdgridError as error:
-                if not (error.retryable and self._patient):
+                if not error.retryable or loop.time() >= give_up_at:
                     raise
             failures += 1
             ceiling = min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2.0 ** min(failures, 6))

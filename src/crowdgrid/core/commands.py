@@ -174,6 +174,7 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     wall_ms: int = 0
     memory_bytes: int = 0
     leaf: int = 0
+    stderr: bytes = b""
     hit: bool = False  # some run answered with something that is not empty (for `first`)
 
 

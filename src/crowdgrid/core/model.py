@@ -250,6 +250,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
         error: one sentence when it is not ok. errors: failed items inside.
         signature, leaf: the row of `Signature` and the index of this result's leaf in it; 0 unsigned.
         reported_at: engine time.
+        stderr: the end of what the first failed run wrote there; for people, never compared.
     """
 
     outcome: Outcome
@@ -265,6 +266,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     signature: int = 0
     leaf: int = 0
     reported_at: int = 0
+    stderr: bytes = b""
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):

@@ -125,6 +125,7 @@ def _reported(state: State, assignment: Assignment, reported: Reported, signatur
         signature,
         reported.leaf,
         state.now,
+        reported.stderr,
     )
     a = assignment
     to = step(ASSIGNMENT, (a.state, AssignmentState.REPORTED))

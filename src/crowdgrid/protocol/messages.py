@@ -78,7 +78,7 @@ class Progress(Message, tag="progress"):
 
 class ResultEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One result. `digest` is SHA-256 (32 bytes) as by `packing.answer_digest`; `blob` (hex) when the payload is
-    over the inline limit and was put before."""
+    over the inline limit and was put before. `stderr`: the end of what the first failed run wrote there."""
 
     assignment: bytes
     outcome: Outcome
@@ -91,6 +91,7 @@ class ResultEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cpu_ms: int = 0
     wall_ms: int = 0
     memory_bytes: int = 0
+    stderr: bytes = b""
 
 
 class Report(Message, tag="report"):

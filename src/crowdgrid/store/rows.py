@@ -81,7 +81,7 @@ def _assignment(held: Assignment, groups: Groups) -> None:
     groups.setdefault("result", []).append((
         *lease, _INT[result.outcome], result.digest, result.payload, result.blob, result.size, result.error,
         result.errors, result.cpu_ms, result.wall_ms, result.memory_bytes, result.signature, result.leaf,
-        result.reported_at,
+        result.reported_at, result.stderr,
     ))  # fmt: skip
 
 

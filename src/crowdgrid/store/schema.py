@@ -176,6 +176,7 @@ assignment = sa.Table(
     _integer("signature", nullable=True),
     _integer("leaf", nullable=True),
     _integer("reported_at", nullable=True),
+    _bytes("stderr", nullable=True),
     sqlite_with_rowid=False,
 )
 _partial(

@@ -6,9 +6,11 @@ A `RawNode` proves its key and can do everything right as well, so that a test d
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,9 +33,12 @@ class RawLink:
 
     Args:
         url: of the hub. path: of the link. decoder: of what the hub says.
+        room: bytes the system may keep for it unread, 0 for the usual.
     """
 
-    def __init__(self, url: str, path: str, decoder: Any, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, path: str, decoder: Any, headers: dict[str, str] | None = None, *, room: int = 0
+    ) -> None:
         self._opened = connect(
             "ws" + url.removeprefix("http") + path,
             additional_headers=headers,
@@ -42,6 +47,8 @@ class RawLink:
             open_timeout=SECONDS,
             close_timeout=1,
             proxy=None,
+            sock=_socket(url, room) if room else None,
+            max_queue=1,
         )
         self.socket: ClientConnection = self._opened.__enter__()
         self._decoder = decoder
@@ -84,11 +91,20 @@ class RawLink:
             return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
 
 
+def _socket(url: str, room: int) -> socket.socket:
+    where = urlsplit(url)
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    found.connect((where.hostname, where.port))
+    return found
+
+
 class RawClient(RawLink):
     """A submitter's link."""
 
-    def __init__(self, url: str, token: str = TOKEN) -> None:
-        super().__init__(url, "/v1/client", codec.hub_to_client, {"Authorization": f"Bearer {token}"} if token else {})
+    def __init__(self, url: str, token: str = TOKEN, *, room: int = 0) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        super().__init__(url, "/v1/client", codec.hub_to_client, headers, room=room)
         self._ids = 0
 
     def id(self) -> int:
@@ -105,8 +121,8 @@ class RawClient(RawLink):
 class RawNode(RawLink):
     """A node. `greet` lets it in; then it holds a place in the grid with the key it was made with."""
 
-    def __init__(self, url: str, seed: str, *, invitation: str = INVITATION, greet: bool = True) -> None:
-        super().__init__(url, "/v1/node", codec.hub_to_node)
+    def __init__(self, url: str, seed: str, *, invitation: str = INVITATION, greet: bool = True, room: int = 0) -> None:
+        super().__init__(url, "/v1/node", codec.hub_to_node, room=room)
         self.key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
         self.public = signing.public_bytes(self.key)
         self.did = did_of(self.public)

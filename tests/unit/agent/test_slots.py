@@ -263,6 +263,24 @@ async def test_a_cancelled_task_that_runs_ends_its_worker_at_once(s: Scene) -> N
 
 
 @scene()
+async def test_a_task_cancelled_before_it_has_begun_gives_its_place_back(s: Scene) -> None:
+    """Lease and withdrawal may come in one turn of the loop; the worker must not be lost with it."""
+    queue = s.queue()
+    s.lease(queue)
+    s.slots.dispatch()
+    s.drop(1)
+    await settle()
+    assert s.slots.running == 0
+    assert s.slots.cpu_left == s.slots.milli_cpus
+    assert not s.gate.calls
+    s.lease(queue)
+    s.slots.dispatch()
+    await settle()
+    await s.gate.open()
+    assert s.log == [("answered", [2])]
+
+
+@scene()
 async def test_a_cancelled_task_that_waits_just_goes(s: Scene) -> None:
     s.lease(s.queue(), 4)
     s.slots.dispatch()

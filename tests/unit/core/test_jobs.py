@@ -259,7 +259,7 @@ def test_cancelling_withdraws_what_runs_and_ends_the_job_with_the_reason() -> No
 
 
 @pytest.mark.parametrize("command", [c.Pause, c.Resume])
-def test_what_has_ended_cannot_be_steered(command: type[c.Pause] | type[c.Resume]) -> None:
+def test_what_has_ended_cannot_be_steered(command: type[c.Pause | c.Resume]) -> None:
     rig = Rig()
     job = rig.submit()
     rig.do(c.Cancel(job))

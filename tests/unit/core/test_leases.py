@@ -69,7 +69,7 @@ def test_a_closed_link_cuts_leases_short() -> None:
 
 
 def test_a_node_that_is_back_in_time_keeps_its_leases() -> None:
-    rig, job, node, keys = _leased()
+    rig, _, node, keys = _leased()
     rig.disconnect(node)
     rig.wait(RECONNECT_MS - 1_000)
     rig.connect(node)

@@ -52,7 +52,7 @@ def test_a_settled_task_moves_only_by_being_opened_again() -> None:
 def test_the_sets_fit_the_tables() -> None:
     """Protects what a restart loads: open means that the task may still be worked on, live that the job may."""
     assert JOB_RUNS < JOB_LIVES
-    assert JOB_LIVES == {state for state in JobState if JobState.CANCELLED in JOB[state]}
+    assert {state for state in JobState if JobState.CANCELLED in JOB[state]} == JOB_LIVES
     assert all(TaskState.CANCELLED in TASK[state] for state in TASK_OPEN)
     assert all(state <= TaskState.FAILED for state in TASK_OPEN), "a store loads tasks up to FAILED"
 

@@ -20,8 +20,9 @@ EPILOG = f"""
 What happens:
   1. For three real Bitcoin blocks a stated window of 10^8 nonces is searched for the one that makes the
      block valid; the search ends everywhere once it is found, and the hash is checked here.
-  2. The primes below 10^10 are counted. At 25 % one of three agents is killed with SIGKILL, at 50 % the
-     hub is, and started again. Both must have recovered within 15 s, and the count must be 455,052,511.
+  2. The primes below 10^10 are counted. At 25 % one of three agents is killed with SIGKILL, at 50 % (or
+     once the agent's tasks are done by others, if that is later) the hub is, and started again. Both must
+     have recovered within 15 s, and the count must be 455,052,511.
 
 \b
 {endings.TABLE}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crowdgrid.cli.demo.processes import Crowd
     from crowdgrid.cli.demo.stage import Stage
 
-TASKS: Final = 24_000
+TASKS: Final = 32_000
 KNOWN: Final = {10**6: 78_498, 10**7: 664_579, 10**8: 5_761_455, 10**9: 50_847_534, 10**10: 455_052_511}
 VICTIM: Final = "agent-2"
 RECOVERY_SECONDS_MAX: Final = 15.0

@@ -90,13 +90,17 @@ class ResultsPage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):
-    """Why a unit, or a task that could not be finished, has no answer: `unit` is −1 where it is the whole task."""
+    """Why a unit, or a task that could not be finished, has no answer: `unit` is −1 where it is the whole task.
+
+    `stderr`: the end of what the program wrote there, kept for the first failed run of a task.
+    """
 
     task: str
     ordinal: int
     unit: int
     error: str
     node: str = ""
+    stderr: str = ""
 
 
 class ErrorsPage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -339,7 +343,7 @@ def runs_of(job: Job, row: SettledRow) -> list[RunAnswer]:
 
 
 async def list_errors(call: Call) -> ErrorsPage:
-    """Failed units and abandoned tasks, each with a sentence (the tail of stderr is part of it)."""
+    """Failed units and abandoned tasks, each with a sentence; the first of a task with the end of its stderr."""
     query: PageQuery = call.query
     job = await _find(call)
     rows = await call.hub.keeper.store.flawed(job.number, after=query.after, limit=query.limit)
@@ -354,13 +358,20 @@ def _errors_of(call: Call, job: Job, row: SettledRow, node: str) -> list[ErrorIn
         text = f"Given up after {task.stale} leases were lost."
         return [ErrorInfo(public, task.ordinal, -1, text, node)]
     runs = runs_of(job, row)
-    if len(runs) != task.stop - task.start or not per_item(job.spec.split):
-        return [ErrorInfo(public, task.ordinal, -1, run.error, node) for run in runs if not run.ok]
-    return [
-        ErrorInfo(public, task.ordinal, unit, run.error, node)
-        for unit, run in enumerate(runs, task.start)
+    per_unit = per_item(job.spec.split) and len(runs) == task.stop - task.start
+    found = [
+        ErrorInfo(public, task.ordinal, task.start + at if per_unit else -1, run.error, node)
+        for at, run in enumerate(runs)
         if not run.ok
     ]
+    if found and (tail := _stderr_of(row)):  # only the first failed run's is kept
+        found[0] = msgspec.structs.replace(found[0], stderr=tail)
+    return found
+
+
+def _stderr_of(row: SettledRow) -> str:
+    result = row.assignment.result if row.assignment else None
+    return result.stderr.decode(errors="replace") if result else ""
 
 
 # --- the answer -------------------------------------------------------------------------------

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from msgspec.structs import replace
 
+from crowdgrid import limits
 from crowdgrid.core import commands
 from crowdgrid.core.effects import Effect, JobChanged, NodeChanged, Settled, TaskChanged
-from crowdgrid.core.model import Grid, Job, JobState
-from crowdgrid.errors import Busy, CrowdgridError, NotFound, TooLarge
+from crowdgrid.core.model import Grid, Job, JobState, Record, Token
+from crowdgrid.errors import Busy, CrowdgridError, TooLarge
 from crowdgrid.hub import views
 from crowdgrid.hub.api.problems import response_of
 from crowdgrid.hub.links.outbox import Outbox, Send
@@ -43,6 +45,7 @@ WINDOW_MAX: Final = 100_000
 ATTEND_RETRY_SECONDS: Final = 1.0
 GRID_VALUES_SHOWN: Final = 1_000
 _UNSEALED: Final = (JobState.VALIDATING, JobState.OPEN)
+_ENDED: Final = (JobState.INVALID, JobState.FINAL, JobState.FAILED, JobState.CANCELLED)
 
 
 class Hand:
@@ -73,18 +76,20 @@ class ClientLinks:
         self._work: set[asyncio.Task[None]] = set()
         self.figures = LinkFigures()
         keeper.listeners.append(self.hear)
+        keeper.saved.append(self._look_at_tokens)
         keeper.resets.append(self.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One WebSocket from its handshake to its end."""
         await receive()  # websocket.connect
+        who = partial(self._access.principal, _header(scope, b"authorization"), _address(scope))
         try:
-            principal = self._access.principal(_header(scope, b"authorization"), _address(scope))
+            who()
         except CrowdgridError as error:
             await _refuse(scope, receive, send, error)
             return
         await send({"type": "websocket.accept"})
-        link = ClientLink(self, principal, receive, send)
+        link = ClientLink(self, who, receive, send)
         self._links.add(link)
         try:
             await link.run()
@@ -97,6 +102,12 @@ class ClientLinks:
         """End every link: the hub stops, or has to look at its store again. Clients come back by themselves."""
         for link in self._links:
             link.end(reason)
+
+    def _look_at_tokens(self, records: Sequence[Record]) -> None:
+        """A token that was revoked opens nothing from now on, and closes what it had opened."""
+        if any(type(record) is Token and record.revoked_at for record in records):
+            for link in self._links:
+                link.look_at_token()
 
     # --- what the keeper committed ---------------------------------------------------------------
 
@@ -138,13 +149,16 @@ class ClientLinks:
         update = m.JobUpdate(self.info(hand.job))
         for link in hand.links:
             link.outbox.put(update)
+        self.let_go_if_ended(hand)
 
     def info(self, job: Job) -> m.JobInfo:
-        """The job as its owner sees it; the values of a large grid are left out, they would not fit a frame."""
+        """The job as its owner sees it; a large grid's values and long arguments, which fit no frame, are left out."""
         info = views.job_info(job, self.keeper.ids)
         split = job.spec.split
         if isinstance(split, Grid) and sum(len(values) for _, values in split.axes) > GRID_VALUES_SHOWN:
             info = replace(info, spec=replace(info.spec, split=Grid((), split.piece)))
+        if sum(map(len, job.spec.args)) > limits.INLINE_BYTES:
+            info = replace(info, spec=replace(info.spec, args=()))
         return info
 
     # --- which jobs are in hand ------------------------------------------------------------------
@@ -159,6 +173,13 @@ class ClientLinks:
                 self._start(self._attend(job.number, present=True))
         hand.links.add(link)
         return hand
+
+    def let_go_if_ended(self, hand: Hand) -> None:
+        """Nothing more will be told of an ended job nobody reads; who wants it again attaches again."""
+        if hand.job.state in _ENDED and not hand.readings:
+            for link in list(hand.links):
+                link.hands.pop(hand.public, None)
+                self._let_go(hand, link)
 
     async def _refresh(self, hand: Hand) -> None:
         """What was committed between the look at the job and its being taken in hand would go unheard."""
@@ -199,9 +220,10 @@ class ClientLinks:
 class ClientLink:
     """One client's connection."""
 
-    def __init__(self, links: ClientLinks, principal: Principal, receive: Receive, send: Send) -> None:
+    def __init__(self, links: ClientLinks, who: Callable[[], Principal], receive: Receive, send: Send) -> None:
         self._links = links
-        self._principal = principal
+        self._who = who
+        self._principal = who()
         self._receive = receive
         self._send = send
         self._requests = 0
@@ -226,6 +248,14 @@ class ClientLink:
         """Close it: 1012 the service restarts, 1013 try again later, 1002 what was sent is no protocol of ours."""
         if not self._ended.done():
             self._ended.set_result((code, reason))
+
+    def look_at_token(self) -> None:
+        """End the link if its token opens nothing any more."""
+        try:
+            self._principal = self._who()
+        except CrowdgridError as error:
+            self.outbox.put(m.Error(error.code, error.message, error.hint, fatal=True))
+            self.end(error.message, 1008)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something until the link closes; if it fails, the link ends and the client comes back."""
@@ -302,6 +332,7 @@ class ClientLink:
             hand.readings[self].grant(_window(message.rows))
         else:
             hand.readings.pop(self).stop()
+            self._links.let_go_if_ended(hand)
 
     async def _answer(self, message: m.Open | m.Attach | m.Append | m.Seal | m.CancelJob | m.Read) -> None:
         try:
@@ -326,7 +357,7 @@ class ClientLink:
             case m.CancelJob():
                 await self._links.submissions.cancel(self._principal, message.job, message.reason)
             case m.Read():
-                self._read(message)
+                await self._read(message)
         return m.Done(message.id)
 
     async def _append(self, message: m.Append) -> m.Message:
@@ -336,14 +367,18 @@ class ClientLink:
         return m.Appended(message.id, message.job, units)
 
     def _opened(self, id: int, job: Job) -> m.Message:
+        if job.state in _ENDED:
+            return m.Opened(id, self._links.info(job))  # there is nothing to be told of it
         hand = self._links.take(job, self)
         self.hands[hand.public] = hand
         return m.Opened(id, self._links.info(hand.job))
 
-    def _read(self, message: m.Read) -> None:
+    async def _read(self, message: m.Read) -> None:
+        window = _window(message.window)
         hand = self.hands.get(message.job)
         if hand is None:
-            raise NotFound("This link has no such job in hand.", hint="Send Open or Attach before Read.")
+            job = await self._links.submissions.find(self._principal, message.job)
+            hand = self.hands[message.job] = self._links.take(job, self)
         if old := hand.readings.pop(self, None):
             old.stop()
         hand.readings[self] = Reading(
@@ -353,7 +388,7 @@ class ClientLink:
             job=hand.job.number,
             public=hand.public,
             after=message.after,
-            window=_window(message.window),
+            window=window,
         )
 
 

@@ -86,6 +86,7 @@ def reported(entry: m.ResultEntry, place: int, key: AssignmentKey, note: Note) -
         entry.wall_ms,
         entry.memory_bytes,
         place,
+        entry.stderr[-limits.STDERR_TAIL_BYTES :],
         hit,
     )
 

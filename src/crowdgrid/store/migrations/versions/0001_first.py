@@ -118,6 +118,7 @@ def assignments() -> None:
         *integers("size", nullable=True),
         *texts("error", nullable=True),
         *integers(*used, nullable=True),
+        binary("stderr", nullable=True),
         sqlite_with_rowid=False,
     )
     index("assignment_blob", "assignment", ["job", "ordinal", "attempt"], where="blob != ''")
