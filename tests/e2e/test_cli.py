@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
     environ: local_module.LocalGrid, crowdgrid: Callable[..., Ran]
 ) -> None:
     words = ["run", PRIMES, "--range", "0:10**14", "--reduce", "sum", "--name", "interrupted", "--label", "none"]
-    with subprocess.Popen([*CROWDGRID, *words], stderr=subprocess.PIPE, text=True) as running:
+    with started([*CROWDGRID, *words], stderr=subprocess.PIPE, text=True) as running:
         _until(lambda: crowdgrid("jobs", "show", "interrupted")[0] == 0)
         running.send_signal(signal.SIGINT)
         err = running.communicate(timeout=30)[1]
@@ -175,6 +176,16 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
     assert "crowdgrid jobs show interrupted" in err
     assert _json(crowdgrid("jobs", "show", "interrupted", "--json"))["state"] == "sealed"
     crowdgrid("jobs", "cancel", "interrupted")
+
+
+@contextmanager
+def started(words: list[str], **how: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive its test, however that ends."""
+    with subprocess.Popen(words, **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _until(true: Callable[[], bool]) -> None:
@@ -258,7 +269,7 @@ def test_an_invited_machine_joins_and_leaves(crowdgrid: Callable[..., Ran], tmp_
     assert code == 0
     words = told.split()[1:]
     data = ("--data", str(tmp_path / "agent"))
-    with subprocess.Popen(
+    with started(
         [*CROWDGRID, *words, *data, "--name", "invited", "--cpus", "1", "--no-limits"],
         stderr=subprocess.PIPE,
         text=True,
@@ -274,7 +285,7 @@ def test_an_invitation_is_used_once(crowdgrid: Callable[..., Ran], tmp_path: Pat
     words = crowdgrid("token", "invite")[1].split()[1:]
     codes = []
     for name in ("guest-1", "guest-2"):
-        with subprocess.Popen(
+        with started(
             [*CROWDGRID, *words, "--data", str(tmp_path / name), "--name", name, "--with-parent", "--no-limits"],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -307,7 +318,7 @@ def test_up_is_a_whole_grid_until_ctrl_c(tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CROWDGRID_")}
     environ |= {"XDG_CONFIG_HOME": str(tmp_path / "config"), "CROWDGRID_DATA": str(tmp_path / "data")}
     words = ["up", "--listen", f"127.0.0.1:{_free_port()}", "--cpus", "1"]
-    with subprocess.Popen([*CROWDGRID, *words], env=environ, stdout=subprocess.PIPE, text=True) as up:
+    with started([*CROWDGRID, *words], env=environ, stdout=subprocess.PIPE, text=True) as up:
         assert up.stdout is not None
         told = "".join(iter(up.stdout.readline, "Ctrl-C ends it.\n"))
         assert re.search(r"crowdgrid join http://127\.0\.0\.1:\d+ cgi_", told)

@@ -222,18 +222,28 @@ class Job:
             if (counts.errors or counts.abandoned) and not partial:
                 raise await self._failed(f"{counts.errors + counts.abandoned:,} of {counts.units:,} units failed")
             if gathered is not None:
-                return await gathered
+                return await self._all_of(await gathered, partial)
         finally:
             if stream is not None and gathered is not None:
                 gathered.cancel()
                 stream.close()
-        return _value(await self._connection.rest.get(f"/v1/jobs/{self.id}/answer"), self.link.info.spec.reduce)
+        answer = await self._connection.rest.get(f"/v1/jobs/{self.id}/answer")
+        if answer["failed"] and not partial:  # an output too large to be looked at before it was reduced
+            raise await self._failed(f"{answer['failed']:,} of {counts.units:,} units failed")
+        return _value(answer, self.link.info.spec.reduce)
 
-    async def _gather(self, stream: RowStream) -> list[bytes]:
-        found: list[bytes] = []
+    async def _gather(self, stream: RowStream) -> list[Row]:
+        found: list[Row] = []
         while rows := await stream.take():
-            found += [row.data for row in rows if row.ok]
+            found += rows
         return found
+
+    async def _all_of(self, rows: list[Row], partial: bool) -> list[bytes]:
+        """Every run's output; leaving out a failed one is for the caller to decide, whatever the counters say."""
+        outputs = [row.data for row in rows if row.ok]
+        if len(outputs) < len(rows) and not partial:
+            raise await self._failed(f"{len(rows) - len(outputs):,} of {self.counts.units:,} units failed")
+        return outputs
 
     async def _check_ended(self) -> None:
         """Raises JobFailed unless the job has its answers."""

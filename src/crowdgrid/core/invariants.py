@@ -88,6 +88,11 @@ def _check_queue(state: State) -> None:
     for job in state.jobs.values():
         noted = job.lane is not None or job.number in state.woken
         assert noted or not runnable(job), f"job {job.number}: it has work, and no plan will look at it"
+        if job.lane is not None:
+            line = job.lane.lines.get(job.owner)
+            assert line and (job.rank in line.active or job.number in line.backlog), f"job {job.number}: out of line"
+        waits = job.state is JobState.OPEN and job.orphan_at
+        assert not waits or 0 < job.alarm_at <= max(job.orphan_at, state.now), f"job {job.number}: an orphan unseen"
     for priority, lanes in state.levels.items():
         for needs, lane in lanes.items():
             for owner, line in lane.lines.items():

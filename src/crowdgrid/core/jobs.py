@@ -142,8 +142,6 @@ def append(state: State, command: Append) -> None:
     if chunk.first == job.units and chunk.count:
         job.units += chunk.count
         job.orphan_at = 0 if job.attended else state.now + limits.ORPHAN_SECONDS * 1000
-        if job.orphan_at:
-            set_alarm(state, job)
         ready.wake(state, job)
         state.save(chunk)
         state.touch(job)

@@ -25,7 +25,7 @@ MISBEHAVING: dict[str, tuple[dict[str, Any], str]] = {
     "bomb": ({"memory": "32MiB"}, "used more than 32 MB of memory"),
     "flood": ({"output": "1MiB"}, "wrote more than 1 MB to stdout and was stopped"),
     "exit3": ({}, "exited with code 3"),
-    "trap": ({}, "trapped: it divided by zero"),
+    "trap": ({}, "trapped: integer division by zero"),
     "recursion": ({}, "trapped"),
 }
 
@@ -71,18 +71,31 @@ def busy(agent: Process) -> int:
 
 
 def test_one_bad_item_fails_itself_and_not_its_neighbours(connected: Connected) -> None:
-    """The program divides by the first byte it reads … the others' answers are all there."""
-    job = connected.run(wasm("hang"), split=crowdgrid.ParameterGrid(stop=["no", "yes"]), timeout=0.3)
-    assert job.wait(timeout=60) == "final"
-    mixed = connected.run(ECHO, items=[b"1", b"two", b"3"], reduce="sum")
-    with pytest.raises(JobFailed, match="not a decimal number"):
-        mixed.result(timeout=60)
+    """An output the reducer cannot read is named with its item, and leaving it out gives the rest."""
+    job = connected.run(ECHO, items=[b"1", b"two", b"3"], reduce="sum")
+    with pytest.raises(JobFailed, match="1 of 3 units failed") as failed:
+        job.result(timeout=60)
+    assert "unit 1" in str(failed.value)
+    assert "'two' is not a decimal number" in str(failed.value)
+    assert "partial=True" in failed.value.hint
+    assert job.result(partial=True, timeout=60) == 4
+
+
+def test_one_bad_item_among_large_outputs_is_not_passed_over(connected: Connected) -> None:
+    """Answers too large for a message travel as a blob; what failed among them is still counted and named."""
+    items = crowdgrid.Items([b"a" * 100_000, b"b" * 300_000, b"c"], piece=3)
+    job = connected.run(ECHO, split=items, output=200_000)
+    with pytest.raises(JobFailed, match="1 of 3 units failed") as failed:
+        job.result(timeout=60)
+    assert "unit 1" in str(failed.value)
+    assert "wrote more than 200000 bytes" in str(failed.value)
+    assert [len(output) for output in job.result(partial=True)] == [100_000, 1]
 
 
 def test_a_job_whose_program_keeps_failing_stops_early(connected: Connected) -> None:
     """A thousand items are not tried when the first few show that none can work."""
     job = connected.run(wasm("exit3"), items=(b"x" for _ in range(1_000)), max_errors=5)
-    with pytest.raises(JobFailed, match="allows fewer than 5") as failed:
+    with pytest.raises(JobFailed, match="made 5 errors, and the job stops at 5") as failed:
         job.result(timeout=60)
     assert "exited with code 3" in str(failed.value)
     assert job.state == "failed"
@@ -91,7 +104,7 @@ def test_a_job_whose_program_keeps_failing_stops_early(connected: Connected) -> 
 @pytest.mark.parametrize(
     ("program", "sentence", "hint"),
     [
-        (b"", "is empty", "right file"),
+        (b"", "is empty", ".wasm file"),
         (b"print('hello')\n", "looks like text", "wasm32-wasi"),
         (b"#!/bin/sh\necho hello\n", "looks like a script", "wasm32-wasi"),
         (b"\x7fELF\2\1\1" + bytes(100), "native Linux program", "wasm32-wasi"),

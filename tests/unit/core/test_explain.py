@@ -84,6 +84,13 @@ def test_a_job_behind_others_says_how_many() -> None:
     assert "3 jobs that wait are more urgent" in _texts(_why(rig, job=rig.submit()))
 
 
+def test_jobs_of_a_lower_priority_are_not_ahead_however_old() -> None:
+    rig = Rig()
+    rig.submit(priority=0)
+    rig.now += 3_600_000
+    assert "more urgent" not in _texts(_why(rig, job=rig.submit(priority=1)))
+
+
 def test_a_job_says_how_urgent_it_is_by_the_rule() -> None:
     rig = Rig()
     job = rig.submit(milli_cpus=500, memory_bytes=1 << 30)

@@ -418,6 +418,21 @@ def test_a_hit_that_is_withdrawn_no_longer_counts_and_the_search_goes_on() -> No
     assert (rig.job(job).state, rig.job(job).counts.validated) == (JobState.COMPLETED, 4)
 
 
+def test_an_open_job_that_is_completed_takes_no_more_input_and_can_be_completed_again() -> None:
+    rig = Rig()
+    job = rig.submit(Items(piece=1), reduce="first", final_after_ms=3_600_000)
+    rig.append(job, 0, 3)
+    node = rig.node(1)
+    (key,) = rig.plan()
+    rig.do(c.Report(node, (_hit(key),)))
+    assert (rig.job(job).state, rig.job(job).sealed) == (JobState.COMPLETED, True)
+    with pytest.raises(Conflict):
+        rig.append(job, 3, 1)
+    rig.do(c.Retract(node, key))
+    rig.finish(job, node)
+    assert rig.job(job).state is JobState.COMPLETED
+
+
 def test_a_report_that_comes_after_completion_does_not_change_the_answer() -> None:
     rig = Rig()
     job = rig.submit(Range(0, 4, 1), reduce="first", final_after_ms=3_600_000)

@@ -10,7 +10,7 @@ from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import AssignmentState, Items, JobState, NodeState, Outcome, Range, TaskState
 from crowdgrid.errors import BadInput, NotAllowed
-from tests.unit.core.rig import LEASE_MS, RECONNECT_MS, Rig, of
+from tests.unit.core.rig import LEASE_MS, RECONNECT_MS, Rig, of, reported
 
 
 def _leased(slots: int = 1, **spec: object) -> tuple[Rig, int, int, list[tuple[int, int, int]]]:
@@ -141,6 +141,25 @@ def test_what_two_heartbeats_in_a_row_did_not_name_is_sent_again() -> None:
     assert not of(e.Assign, rig.do(c.Heartbeat(node, tuple(keys))))
 
 
+def test_what_is_sent_again_comes_in_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FRAME_TASKS", 2)
+    rig, _, node, _ = _leased(5)
+    keys = sorted(rig.engine.state.leases)
+    assert len(keys) == 5
+    rig.do(c.Heartbeat(node))
+    sent = of(e.Assign, rig.do(c.Heartbeat(node)))
+    assert [len(effect.leases) for effect in sent] == [2, 2, 1]
+    assert sorted(assignment.key for effect in sent for _, assignment in effect.leases) == keys
+
+
+def test_a_result_the_store_is_asked_about_is_not_dropped() -> None:
+    """Protects a late result: its node names it until it has a verdict."""
+    rig, _, node, (key,) = _leased()
+    rig.wait(LEASE_MS)
+    rig.engine.handle(c.Report(node, (reported(key),)), rig.now)
+    assert not of(e.Withdraw, rig.do(c.Heartbeat(node, (key,))))
+
+
 def test_a_heartbeat_that_names_what_is_not_held_is_told_to_drop_it() -> None:
     """Protects nodes from working for nobody: cancellation is state, repeated until it is heard."""
     rig, job, node, keys = _leased()
@@ -202,6 +221,7 @@ def test_a_node_that_loses_leases_has_them_counted() -> None:
     rig, _, node, keys = _leased(3)
     rig.wait(LEASE_MS)
     assert rig.record(node).lost == len(keys) == 3
+    assert rig.job(keys[0][0]).counts.lost == 3
 
 
 # --- given back ------------------------------------------------------------------------------------
@@ -239,6 +259,28 @@ def test_after_a_node_error_another_node_goes_first_and_then_the_same_again() ->
     assert rig.leases()[0][0] == other
     rig.now += limits.FAILED_MS
     assert rig.leases()[0][0] == node
+
+
+def test_a_node_error_does_not_shorten_a_refusal() -> None:
+    rig, _, node, keys = _leased(2)
+    rig.do(c.Decline(node, tuple(keys[:1])))
+    rig.report(node, keys[1], outcome=Outcome.NODE_ERROR)
+    rig.fetch(node, 1)
+    rig.now += limits.DECLINED_MS - 1
+    assert rig.plan() == []
+    rig.now += 1
+    assert len(rig.plan()) == 1
+
+
+def test_the_parts_of_a_task_bound_to_a_node_are_bound_to_it_too() -> None:
+    rig = Rig()
+    job = rig.submit(Range(0, 10, 10))
+    node = rig.node(1)
+    (key,) = rig.plan()
+    run = rig.run(job)
+    run.open[0] = msgspec.structs.replace(run.open[0], bound_to=node)
+    rig.do(c.Remainder(node, key, 4))
+    assert [task.bound_to for task in rig.tasks_of(job)] == [node] * 3
 
 
 def test_a_remainder_splits_a_task_where_its_node_stopped() -> None:
@@ -314,6 +356,16 @@ def test_a_removed_node_loses_its_leases_at_no_cost_to_the_tasks_and_cannot_come
     assert (task.state, task.stale) == (TaskState.IN_QUEUE, 0)
     with pytest.raises(NotAllowed):
         rig.connect(node)
+
+
+def test_a_node_may_change_its_size_while_it_is_here() -> None:
+    """Protects the sizing of pieces, which counts the crowd's cores."""
+    rig, _, node, _ = _leased()
+    assert rig.engine.state.cores == 4
+    rig.do(c.Update(msgspec.structs.replace(rig.record(node), milli_cpus=9_000)))
+    assert rig.engine.state.cores == 9
+    rig.disconnect(node)
+    assert rig.engine.state.cores == 0
 
 
 def test_a_record_read_long_ago_does_not_take_back_what_a_node_has_earned() -> None:

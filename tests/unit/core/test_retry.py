@@ -7,7 +7,7 @@ import pytest
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.engine import saved
-from crowdgrid.core.model import Assignment, AssignmentState, JobState, Outcome, Range, TaskState
+from crowdgrid.core.model import Assignment, AssignmentState, Items, JobState, Outcome, Range, TaskState
 from crowdgrid.errors import Conflict, NotFound
 from tests.unit.core.memory_grid import small_limits
 from tests.unit.core.rig import RECONNECT_MS, Rig, of
@@ -115,8 +115,9 @@ def test_a_job_still_looked_at_or_never_seen_has_nothing_to_retry() -> None:
 def test_a_record_older_than_the_end_of_a_job_does_not_bring_it_back() -> None:
     """Protects a cancel: the retry was asked for with what the store said just before."""
     rig = Rig()
-    job = rig.submit()
+    job = rig.submit(Items())
     old = rig.job(job)
+    assert old.state is JobState.OPEN
     rig.do(c.Cancel(job))
     with pytest.raises(Conflict):
         rig.do(c.Retry(job, old))
@@ -180,6 +181,78 @@ def test_new_errors_while_pages_come_in_do_not_end_the_job_before_the_old_ones_a
     assert rig.job(job).state is JobState.SEALED
     rig.finish(job, node)
     assert rig.job(job).state is JobState.FINAL
+
+
+def _begun(rig: Rig, job: int) -> c.Recalled:
+    """A retry whose first page has been read and not delivered."""
+    effects = rig.engine.handle(c.Retry(job, rig.job(job)), rig.now)
+    rig.write(effects)
+    return rig.read(of(e.Recall, effects)[0])
+
+
+def test_a_task_opened_and_settled_again_between_reading_and_hearing_a_page_is_not_taken_up_again() -> None:
+    """Protects exactly-once: the page says that the task is open, and it was."""
+    rig, job, node = _failed()
+    rig.write(rig.engine.handle(c.Retry(job, rig.job(job)), rig.now))
+    rig.do(c.Retract(node, (job, 0, 0)))
+    rig.fetch(node, 1)
+    assert rig.plan() == [(job, 0, 1)]
+    page = _begun(rig, job)
+    assert (0, TaskState.IN_PROGRESS) in {(task.ordinal, task.state) for task in page.tasks}
+    rig.report(node, (job, 0, 1))
+    rig.do(page)
+    audit(rig, [job])
+    rig.finish(job, node)
+    assert rig.job(job).counts.validated == 20
+
+
+def test_a_failed_task_opened_and_settled_again_between_reading_and_hearing_a_page_is_left_alone() -> None:
+    rig = Rig()
+    job = rig.submit(Range(0, 3, 1))
+    node = rig.node(2)
+    keys = rig.plan()
+    rig.report(node, keys[0], outcome=Outcome.PROGRAM_ERROR)
+    (asked,) = of(e.Recall, rig.engine.handle(_begun(rig, job), rig.now))
+    page = rig.read(asked)
+    assert [task.ordinal for task in page.tasks] == [0]
+    rig.do(c.Retract(node, keys[0]))
+    rig.fetch(node, 1)
+    assert rig.plan() == [(job, 0, 1)]
+    rig.report(node, (job, 0, 1))
+    before = rig.job(job).counts
+    rig.do(page)
+    assert rig.job(job).counts == before
+    audit(rig, [job])
+
+
+def test_of_two_retries_at_once_only_the_pages_of_the_last_are_heard() -> None:
+    with small_limits():
+        rig, job, node = _failed()
+        first = _begun(rig, job)
+        second = _begun(rig, job)
+        rig.do(first)
+        assert rig.job(job).retrying
+        rig.do(second)
+        assert not rig.job(job).retrying
+        rig.finish(job, node)
+        rig.do(first)
+        audit(rig, [job])
+    assert rig.job(job).counts.validated == 20
+
+
+def test_a_task_given_up_after_the_hit_does_not_fail_the_job() -> None:
+    rig = Rig()
+    job = rig.submit(Range(0, 6, 1), reduce="first", max_errors=1, stale_ceiling=1)
+    node = rig.node(2)
+    rig.report(node, rig.plan()[0], outcome=Outcome.PROGRAM_ERROR)
+    page = _begun(rig, job)
+    rig.fetch(node, 2)
+    keys = rig.plan()
+    rig.report(node, keys[0], hit=True)
+    rig.report(node, keys[1], outcome=Outcome.NODE_ERROR)
+    assert rig.job(job).counts.abandoned == 1
+    rig.do(page)
+    assert (rig.job(job).state, rig.job(job).hit) == (JobState.FINAL, keys[0][1])
 
 
 def test_a_hit_while_pages_come_in_ends_the_job_when_they_are_in() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from crowdgrid import limits
 from crowdgrid.core import commands as c
+from crowdgrid.core.effects import Assign
 from crowdgrid.core.model import Items, Node, NodeState, Outcome, Range, Task, TaskState
 from crowdgrid.core.scheduling.eligibility import needs_of, objections, suits
 from crowdgrid.core.scheduling.ranking import RANKINGS, Head
@@ -136,9 +137,42 @@ def test_use_is_forgotten_by_half_a_day_by_day() -> None:
     rig = Rig()
     usage = rig.engine.state.use_of("ada")
     usage.add(rig.now, 1_000)
-    assert usage.share(rig.now + limits.SHARE_HALF_LIFE_MS) == pytest.approx(500)
     usage.add(rig.now + limits.SHARE_HALF_LIFE_MS, 1_000)
+    assert usage.share(rig.now + limits.SHARE_HALF_LIFE_MS) == pytest.approx(1_500)
     assert usage.share(rig.now + 2 * limits.SHARE_HALF_LIFE_MS) == pytest.approx(750)
+
+
+def test_an_owner_whose_tasks_are_done_is_served_by_what_they_used_and_not_by_what_was_reserved() -> None:
+    """Protects short tasks: what was counted for a second and took a millisecond is given back at once."""
+    rig = Rig()
+    ada = rig.submit(Range(0, 1_000, 1), owner="ada")
+    node = rig.node(5)
+    keys = rig.plan()
+    bob = rig.submit(Range(0, 1_000, 1), owner="bob")
+    rig.engine.state.use_of("bob").add(rig.now, 2_000)
+    rig.fetch(node, 1)
+    assert rig.plan()[0][0] == bob
+    rig.report(node, *keys, wall_ms=1)
+    rig.fetch(node, 1)
+    assert rig.plan()[0][0] == ada
+
+
+def test_jobs_are_ranked_again_as_they_age() -> None:
+    """Protects small jobs: with A/R a small young job overtakes a large old one after a while."""
+    rig = Rig()
+    large = rig.submit(Range(0, 100, 1), milli_cpus=1000, memory_bytes=8 * GB)
+    rig.now += 50_000
+    small = rig.submit(Range(0, 100, 1), milli_cpus=100, memory_bytes=GB)
+    node = rig.node()
+    for run in (large, small):  # both are under way, so the boost is the same
+        rig.run(run).validated = 1
+    order = []
+    for _ in range(3):
+        rig.engine.handle(c.Fetch(node, 1, 4000, 8 * GB), rig.now)
+        (assign,) = (x for x in rig.engine.handle(c.Plan(), rig.now) if isinstance(x, Assign))
+        order.append(assign.leases[0][0].job)
+        rig.now += 4_000
+    assert order == [large, large, small]
 
 
 def test_use_of_long_ago_weighs_less_than_use_of_today() -> None:
@@ -172,6 +206,28 @@ def test_the_active_queue_is_bounded_and_the_backlog_moves_up(monkeypatch: pytes
         assert all(len(line.active) <= 3 for lane in level.values() for line in lane.lines.values())
         rig.fetch(node, 1)
     assert seen == jobs
+
+
+def test_one_plan_serves_the_backlog_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ACTIVE_QUEUE", 3)
+    rig = Rig("fifo")
+    jobs = [rig.submit(Range(0, 1, 1)) for _ in range(10)]
+    rig.node(10)
+    assert [key[0] for key in rig.plan()] == jobs
+
+
+def test_when_the_ranked_jobs_of_an_owner_are_paused_the_backlog_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ACTIVE_QUEUE", 1)
+    rig = Rig("fifo")
+    first, second, third = (rig.submit(Range(0, 5, 1)) for _ in range(3))
+    node = rig.node(1)
+    assert rig.plan() == [(first, 0, 0)]
+    rig.do(c.Pause(first))
+    rig.fetch(node, 1)
+    assert rig.plan() == [(second, 0, 0)]
+    rig.do(c.Cancel(second))
+    rig.fetch(node, 1)
+    assert rig.plan() == [(third, 0, 0)]
 
 
 def test_a_job_in_the_backlog_may_be_paused_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:

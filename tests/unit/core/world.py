@@ -431,7 +431,8 @@ class World(MemoryGrid):
         assert record is not None
         states = (NodeState.ACTIVE, NodeState.DRAINING, NodeState.ACTIVE, NodeState.LEFT)
         state = dice.pick(states) if record.state is not NodeState.LEFT else NodeState.LEFT
-        self.handle(c.Update(msgspec.structs.replace(record, name=f"m{dice.below(9)}", state=state)))
+        changed = {"name": f"m{dice.below(9)}", "state": state, "milli_cpus": dice.pick((4000, 1000, 7000))}
+        self.handle(c.Update(msgspec.structs.replace(record, **changed)))
 
     # --- the hub -----------------------------------------------------------------------------------
 

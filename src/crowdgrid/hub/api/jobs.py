@@ -18,7 +18,7 @@ from crowdgrid import limits
 from crowdgrid.core import commands
 from crowdgrid.core.model import Items, Job, JobState, Lines, Outcome, TaskState
 from crowdgrid.core.reducing import Answer as RunAnswer
-from crowdgrid.core.reducing import unpack_answers
+from crowdgrid.core.reducing import REDUCERS, unpack_answers
 from crowdgrid.core.splitting import per_item
 from crowdgrid.errors import BadInput, BadProgram, Conflict, JobFailed, NotFound, TooLarge
 from crowdgrid.hub import views
@@ -347,26 +347,37 @@ async def list_errors(call: Call) -> ErrorsPage:
     query: PageQuery = call.query
     job = await _find(call)
     rows = await call.hub.keeper.store.flawed(job.number, after=query.after, limit=query.limit)
-    errors = [error for row in rows for error in _errors_of(call, job, row, await _node_of(call, row))]
+    errors = [error for row in rows for error in await _errors_of(call, job, row, await _node_of(call, row))]
     return ErrorsPage(errors, rows[-1].task.ordinal if len(rows) == query.limit else None)
 
 
-def _errors_of(call: Call, job: Job, row: SettledRow, node: str) -> list[ErrorInfo]:
+async def _errors_of(call: Call, job: Job, row: SettledRow, node: str) -> list[ErrorInfo]:
     task = row.task
     public = call.hub.keeper.ids.task(task.job, task.ordinal)
     if task.state is TaskState.ABANDONED:
         text = f"Given up after {task.stale} leases were lost."
         return [ErrorInfo(public, task.ordinal, -1, text, node)]
-    runs = runs_of(job, row)
+    runs = runs_of(job, await _whole(call, row))
     per_unit = per_item(job.spec.split) and len(runs) == task.stop - task.start
+    reducer = REDUCERS[job.spec.reduce]
     found = [
-        ErrorInfo(public, task.ordinal, task.start + at if per_unit else -1, run.error, node)
+        ErrorInfo(public, task.ordinal, task.start + at if per_unit else -1, why, node)
         for at, run in enumerate(runs)
-        if not run.ok
+        if (why := reducer.accepts(run.data) if run.ok else run.error or "The run failed.")
     ]
     if found and (tail := _stderr_of(row)):  # only the first failed run's is kept
         found[0] = msgspec.structs.replace(found[0], stderr=tail)
     return found
+
+
+async def _whole(call: Call, row: SettledRow) -> SettledRow:
+    """The row with its payload, if that is kept as a blob and not beyond what can be shown."""
+    result = row.assignment.result if row.assignment else None
+    if row.assignment is None or result is None or not result.blob or result.size > limits.ANSWER_BYTES:
+        return row
+    payload = await call.hub.blobs.read_bytes(result.blob)
+    read = msgspec.structs.replace(result, payload=payload, blob="")
+    return SettledRow(row.task, msgspec.structs.replace(row.assignment, result=read))
 
 
 def _stderr_of(row: SettledRow) -> str:

@@ -66,7 +66,7 @@ def reported(entry: m.ResultEntry, place: int, key: AssignmentKey, note: Note) -
     if outcome is Outcome.OK:
         if (bytes.fromhex(blob) if blob else answer_digest(ok=True, payload=payload)) != digest:
             raise BadInput("A result's payload is not the output that was signed.")
-        seen = _look(note, payload, blob)
+        seen = _look(note, payload, blob, errors)
         errors, hit, problem = seen.failed, seen.hit, seen.problem
         if problem:
             outcome, payload, blob, error, hit = Outcome.PROGRAM_ERROR, b"", "", problem, False
@@ -91,8 +91,11 @@ def reported(entry: m.ResultEntry, place: int, key: AssignmentKey, note: Note) -
     )
 
 
-def _look(note: Note, payload: bytes, blob: str) -> Look:
+def _look(note: Note, payload: bytes, blob: str, errors: int) -> Look:
+    """What is in a payload. One kept as a blob is read when it is reduced; until then its node's word on how many of
+    its runs failed must do, and one run's output that long can be no number."""
     if not blob:
         return look(REDUCERS[note.reduce], payload, runs=note.units if note.per_item else 0)
-    # A payload this long is read when it is reduced; only a number cannot be meant.
+    if note.per_item:
+        return Look(failed=errors, hit=errors < note.units)
     return Look(problem="The output is too long to be a number." if note.reduce in _NUMBERS else "", hit=True)
