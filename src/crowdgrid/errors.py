@@ -36,6 +36,8 @@ class CrowdgridError(Exception):
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
         self.hint = hint or self.default_hint
         super().__init__(self.message)
+        if self.hint:
+            self.add_note(f"Hint: {self.hint}")  # so that a traceback shows it too
 
 
 class BadInput(CrowdgridError):

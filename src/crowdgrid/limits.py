@@ -56,6 +56,7 @@ DEADLINE_SLACK_MS: Final = 60_000  # … and this much for waiting and sending; 
 DECLINED_MS: Final = 30_000  # how long a node that declined a job is not offered it again
 FAILED_MS: Final = 1_000  # how long others are offered a job first whose task a node could not run
 TARGET_SECONDS: Final = 1.0  # how long one task should take on the node that asks
+NAMES_REST_MS: Final = 60_000  # how long the engine knows the name and key of a job that has ended
 RERANK_MS: Final = 1_000  # the active queue is sorted at most this often
 
 # --- the engine -----------------------------------------------------------------------------
@@ -70,6 +71,7 @@ STALE_PENALTY: Final = 10.0  # P_s of the priority formula
 PROGRESS_BOOST: Final = 1.5  # W of the priority formula, for a job that is under way
 SHARE_HALF_LIFE_MS: Final = 86_400_000
 RECALL_ROWS: Final = 1_000
+RECALL_AGAIN_MS: Final = 10_000  # after which the engine asks the store again for what it was not told
 BLOCK_TASKS: Final = 1_024  # ordinals folded into one partial
 HELD_ASSIGNMENTS: Final = 4_000  # assignments one node may hold
 EVENTS_KEPT: Final = 10_000

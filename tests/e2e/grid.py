@@ -76,6 +76,13 @@ def free_port() -> int:
             return port
 
 
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Process:
     """One `crowdgrid …` process and its log.
 
@@ -141,7 +148,7 @@ class Process:
             children = psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        return [child.pid for child in children if _alive(child)]
 
     @contextmanager
     def halted(self) -> Iterator[None]:
@@ -202,7 +209,9 @@ class Grid:
 
     # --- the hub ---------------------------------------------------------------------------------
 
-    def start_hub(self, *options: str, title: str = "hub", port: int = 0, environ: dict[str, str] | None = None) -> Process:
+    def start_hub(
+        self, *options: str, title: str = "hub", port: int = 0, environ: dict[str, str] | None = None
+    ) -> Process:
         """Start a hub and wait until it is ready; the first one is `hub`."""
         port = port or self.port
         words = ["hub", "--listen", f"127.0.0.1:{port}", "--data", str(self.data), *options]

@@ -253,6 +253,7 @@ def test_the_owner_sees_pauses_limits_and_resumes(
     assert crowdgrid("agent", "limits", "--cpu-share", "400%", *data)[0] == 2
     assert crowdgrid("agent", "pause", *data)[0] == 0
     _until(lambda: _json(crowdgrid("agent", "status", "--json", *data))["action"] == "finish_current")
+    assert re.search(r"^because +Its owner paused it\b", crowdgrid("agent", "status", *data)[1], re.MULTILINE)
     assert crowdgrid("agent", "resume", *data)[0] == 0
     assert crowdgrid("agent", "limits", "--cpu-share", "100%", *data)[0] == 0
     _until(lambda: _json(crowdgrid("agent", "status", "--json", *data))["action"] == "run")
@@ -264,20 +265,33 @@ def test_where_no_agent_runs_that_is_said(crowdgrid: Callable[..., Ran], tmp_pat
     assert "No agent runs" in err
 
 
-def test_an_invited_machine_joins_and_leaves(crowdgrid: Callable[..., Ran], tmp_path: Path) -> None:
+def test_an_invited_machine_joins_comes_back_as_it_was_and_leaves(
+    crowdgrid: Callable[..., Ran], tmp_path: Path
+) -> None:
     code, told, _ = crowdgrid("token", "invite")
     assert code == 0
     words = told.split()[1:]
     data = ("--data", str(tmp_path / "agent"))
     with started(
-        [*CROWDGRID, *words, *data, "--name", "invited", "--cpus", "1", "--no-limits"],
+        [*CROWDGRID, *words, *data, "--name", "invited", "--label", "attic", "--cpus", "1", "--no-limits"],
         stderr=subprocess.PIPE,
         text=True,
     ) as agent:
         _until(lambda: "invited" in crowdgrid("nodes", "ls")[1])
+        _ended(agent)
+    with started([*CROWDGRID, "agent", "run", *data, "--no-limits"], stderr=subprocess.PIPE, text=True) as agent:
+        _until(lambda: _json(crowdgrid("nodes", "show", "invited", "--json"))["online"])
+        node = _json(crowdgrid("nodes", "show", "invited", "--json"))
+        assert (node["milli_cpus"], node["labels"]) == (1000, ["attic"])  # as when joining
         assert crowdgrid("agent", "leave", *data)[0] == 0
         agent.communicate(timeout=30)
     assert agent.returncode == 0
+    assert crowdgrid("agent", "run", *data)[0] == 2  # it has joined nothing any more
+
+
+def _ended(agent: subprocess.Popen[str]) -> None:
+    agent.send_signal(signal.SIGTERM)
+    agent.communicate(timeout=30)
 
 
 def test_an_invitation_is_used_once(crowdgrid: Callable[..., Ran], tmp_path: Path) -> None:
@@ -308,6 +322,8 @@ def test_the_doctor_looks_at_the_machine_and_the_way_to_the_hub(crowdgrid: Calla
     found = {each["subject"]: each for each in _json(crowdgrid("doctor", "--json"))}
     assert {"software", "machine", "WASM programs", "data folder", "hub", "clock", "store", "login"} <= set(found)
     assert found["login"]["text"] == "admin (admin)"
+    told = crowdgrid("doctor", "--token", "cg_wrong")[1]
+    assert re.search(r"^✗ login +The hub does not know this token\.$", told, re.MULTILINE)
     code, told, _ = crowdgrid("doctor", "--hub", "127.0.0.1:1")
     assert code == 1
     assert "nothing listens" in told

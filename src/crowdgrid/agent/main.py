@@ -25,12 +25,12 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crowdgrid.agent import keys
+from crowdgrid.agent import joined, keys
 from crowdgrid.agent.agent import Agent
 from crowdgrid.agent.link import Link, system_tls
 from crowdgrid.agent.programs import Programs
 from crowdgrid.agent.reporter import Reporter
-from crowdgrid.agent.settings import AgentSettings, HubAddress, hub_address
+from crowdgrid.agent.settings import AgentSettings, hub_address
 from crowdgrid.agent.spool import Spool
 from crowdgrid.agent.transfer import Transfer
 from crowdgrid.errors import BadInput, Conflict, Unavailable
@@ -38,7 +38,6 @@ from crowdgrid.runtimes import Runtime
 
 TICK_SECONDS: Final = 0.25
 DELIVER_SECONDS: Final = 5.0  # for the last verdicts when draining
-HUB_FILE: Final = "hub"
 
 log = logging.getLogger(__name__)
 
@@ -55,21 +54,22 @@ def run(settings: AgentSettings) -> int:
     logging.getLogger("websockets").setLevel(logging.ERROR)
     folder = keys.private_folder(settings.data)
     with _alone_on(folder):
-        address = hub_address(settings.hub or _joined(folder))
+        whole = joined.complete(settings, folder)
         key = keys.load_or_create(folder)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(House(settings, folder, key, address).live())
+            return runner.run(House(whole, folder, key, joining=bool(settings.hub)).live())
 
 
 class House:
     """One running agent: the parts, their tasks, and how it ends."""
 
-    def __init__(self, settings: AgentSettings, folder: Path, key: Ed25519PrivateKey, address: HubAddress) -> None:
+    def __init__(self, settings: AgentSettings, folder: Path, key: Ed25519PrivateKey, *, joining: bool) -> None:
         from crowdgrid.agent.greeting import Greeting
 
         self._settings, self._folder, self._key = settings, folder, key
         tls = cache(lambda: system_tls(str(settings.ca) if settings.ca else None))
-        self._address = address
+        address = hub_address(settings.hub)
+        self._joining = joining
         self._transfer = Transfer(address, tls)
         self._programs = Programs(folder / "cache", self._transfer, settings.cache_bytes)
         self._runtimes = {name: _runtime(name, settings.cores, folder) for name in dict.fromkeys(settings.runtimes)}
@@ -109,7 +109,8 @@ class House:
     def up(self, welcome: Any) -> None:
         """See `link.Events`."""
         self._transfer.token = welcome.blob_token
-        _remember(self._folder, self._address)
+        if self._joining:
+            self._keep()
         self.agent.up(welcome)
 
     def received(self, messages: Any) -> None:
@@ -197,7 +198,7 @@ class House:
         await self._programs.close()
         await asyncio.gather(*(runtime.close() for runtime in self._runtimes.values()))
         if self._leaving:
-            (self._folder / HUB_FILE).unlink(missing_ok=True)
+            joined.forget(self._folder)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -211,6 +212,14 @@ class House:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    def _keep(self) -> None:
+        try:
+            joined.keep(self._settings, self._folder)
+        except OSError as error:
+            log.warning("What this machine was joined with could not be kept: %s.", error.strerror)
+        else:
+            self._joining = False
 
     def _open_reporter(self, grid: bytes) -> Reporter:
         spool = Spool(self._folder / "spool" / grid.hex())
@@ -276,19 +285,3 @@ def _alone_on(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _joined(folder: Path) -> str:
-    try:
-        return (folder / HUB_FILE).read_text(encoding="utf-8").strip()
-    except OSError:
-        raise BadInput(
-            "This agent has not joined a hub yet.", hint="Use `crowdgrid join URL CODE`, or give --hub URL."
-        ) from None
-
-
-def _remember(folder: Path, address: HubAddress) -> None:
-    try:
-        (folder / HUB_FILE).write_text(address.shown + "\n", encoding="utf-8")
-    except OSError as error:
-        log.warning("The hub's address could not be kept: %s.", error.strerror)

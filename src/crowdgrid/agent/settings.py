@@ -17,6 +17,7 @@ from crowdgrid import limits
 from crowdgrid.errors import BadInput
 
 DRAIN_SECONDS_DEFAULT: Final = 20.0
+RUNTIMES_DEFAULT: Final = ("wasm",)
 CPUS_MAX: Final = 4096
 _SCHEMES: Final = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 
@@ -45,7 +46,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
     invitation: str = ""
     cpus: int = 0
     memory_bytes: int = 0
-    runtimes: tuple[str, ...] = ("wasm",)
+    runtimes: tuple[str, ...] = RUNTIMES_DEFAULT
     name: str = ""
     labels: tuple[str, ...] = ()
     region: str = ""

@@ -63,7 +63,7 @@ class Held:
         BadInput: the input names a blob that can be none.
 
     Attributes:
-        input: digest of its input, 32 bytes.
+        input: digest of its input and of its job's arguments, 32 bytes.
         expires: monotonic time at which its deadline passes.
         runs: what is to run, once prepared. finished: what came of the first of them.
         tries: how often it was started. dropped: nobody wants its answer any more.
@@ -87,7 +87,7 @@ class Held:
     def __init__(self, queue: JobQueue, lease: Lease, expires: float, arrival: int) -> None:
         self.queue = queue
         self.lease = lease
-        self.input = packing.input_digest(lease.input)
+        self.input = packing.input_digest(lease.input, queue.spec.args)
         self.expires = expires
         self.arrival = arrival
         self.runs: list[Run] = []
@@ -166,7 +166,7 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
         grid,
         lease.assignment,
         queue.program,
-        held.input if lease is held.lease else packing.input_digest(lease.input),
+        held.input if lease is held.lease else packing.input_digest(lease.input, queue.spec.args),
         outcome,
         digest,
         (cpu_ms, wall_ms, memory, len(payload)),

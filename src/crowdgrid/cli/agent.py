@@ -61,7 +61,7 @@ def run_options(command: F) -> F:
 def run_agent(hub: str, invitation: str, o: dict[str, Any]) -> int:
     """Run an agent until it is told to stop; its exit status."""
     from crowdgrid.agent.main import run
-    from crowdgrid.agent.settings import AgentSettings
+    from crowdgrid.agent.settings import RUNTIMES_DEFAULT, AgentSettings
 
     settings = AgentSettings(
         hub=hub,
@@ -69,7 +69,7 @@ def run_agent(hub: str, invitation: str, o: dict[str, Any]) -> int:
         invitation=invitation,
         cpus=o["cpus"],
         memory_bytes=quantities.size(o["memory"]) if o["memory"] else 0,
-        runtimes=o["runtimes"] or ("wasm",),
+        runtimes=o["runtimes"] or RUNTIMES_DEFAULT,
         name=o["name"],
         labels=o["labels"],
         region=o["region"],
@@ -92,7 +92,10 @@ def command() -> None:
 @click.option("--invitation", metavar="CODE", default="", help="For a node new to the hub; or CROWDGRID_INVITATION.")
 @run_options
 def run_command(hub: str, invitation: str, **options: Any) -> int:
-    """Lend this machine until stopped: Ctrl-C finishes what runs, a second one stops at once."""
+    """Lend this machine until stopped: Ctrl-C finishes what runs, a second one stops at once.
+
+    What was given to `crowdgrid join` (cores, memory, name, labels …) still holds; what is given here holds this time.
+    """
     return run_agent(hub, invitation or os.environ.get("CROWDGRID_INVITATION", ""), options)
 
 
@@ -123,7 +126,7 @@ def status(data: str | None, as_json: bool) -> None:
             ("hub", "linked" if told["linked"] else f"no link: {told['link_problem']}"),
             ("round trip", f"{told['round_trip_ms']:g} ms" if told["round_trip_ms"] else ""),
             ("may", "drain" if told["draining"] else str(told["action"]).replace("_", " ")),
-            ("because", " ".join(told["why"])),
+            ("because", told["why"]),
             ("looks again in", span(again) if again else ""),
             ("cannot tell", ", ".join(told["unknown"])),
             ("running", told["running"]),

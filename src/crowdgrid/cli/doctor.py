@@ -59,18 +59,22 @@ def _print(findings: list[Finding]) -> None:
 
 
 def _machine() -> Iterator[Finding]:
-    for look in (_python, _processor, _wasm, _folder, _containers):
-        yield _looked(look)
+    looks = (
+        ("software", _python), ("machine", _processor), ("WASM programs", _wasm), ("data folder", _folder),
+        ("containers", _containers),
+    )  # fmt: skip
+    for subject, look in looks:
+        yield _looked(subject, look)
 
 
-def _looked(look: Callable[[], Finding]) -> Finding:
+def _looked(subject: str, look: Callable[[], Finding]) -> Finding:
     """A look that fails is a finding too: the doctor never falls ill."""
     try:
         return look()
     except CrowdgridError as error:
-        return Finding(look.__name__.strip("_"), "wrong", error.message, error.hint)
+        return Finding(subject, "wrong", error.message, error.hint)
     except Exception as error:  # noqa: BLE001 — whatever it is, it is what the person wants to know
-        return Finding(look.__name__.strip("_"), "wrong", f"{type(error).__name__}: {error}")
+        return Finding(subject, "wrong", f"{type(error).__name__}: {error}")
 
 
 def _python() -> Finding:
@@ -133,15 +137,23 @@ def _agent() -> Iterator[Finding]:
     try:
         told = ask(folder, "status")
     except CrowdgridError:
-        text = "none runs for this user" if folder.exists() else "this machine has joined no grid"
-        yield Finding("agent", "missing", text, "`crowdgrid join URL CODE` lends this machine to a grid.")
+        yield _no_agent(folder)
         return
     if not told["linked"]:
         yield Finding("agent", "wrong", f"no link to its hub: {told['link_problem']}", "See the next lines.")
     elif told["why"]:
-        yield Finding("agent", "missing", f"linked, and waits: {' '.join(told['why'])}", "`crowdgrid agent limits`")
+        yield Finding("agent", "missing", f"linked, and waits: {told['why']}", "`crowdgrid agent limits`")
     else:
         yield Finding("agent", "good", f"linked, {told['running']} tasks running, {told['done']:,} done")
+
+
+def _no_agent(folder: Path) -> Finding:
+    from crowdgrid.agent.joined import FILE
+
+    if (folder / FILE).exists():
+        return Finding("agent", "missing", "none runs for this user", "`crowdgrid agent run` lends this machine again.")
+    text, remedy = "this machine has joined no grid", "`crowdgrid join URL CODE` lends this machine to a grid."
+    return Finding("agent", "missing", text, remedy)
 
 
 # --- the way to the hub --------------------------------------------------------------------------
@@ -158,9 +170,9 @@ def _hub(url: str | None, token: str | None) -> Iterator[Finding]:
         yield Finding("hub", state, error.message, error.hint if state == "wrong" else "`crowdgrid up` starts one.")
         return
     yield Finding("hub", "good", f"{hub.address.url}, crowdgrid {version['crowdgrid']}, answered in {_ms(took)}")
-    yield _looked(lambda: _clock(hub))
-    yield _looked(lambda: _ready(hub))
-    yield _looked(lambda: _login(hub))
+    yield _looked("clock", lambda: _clock(hub))
+    yield _looked("store", lambda: _ready(hub))
+    yield _looked("login", lambda: _login(hub))
 
 
 def _clock(hub: Hub) -> Finding:

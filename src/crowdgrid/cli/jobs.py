@@ -92,7 +92,7 @@ def _print_job(job: dict[str, Any]) -> None:
             ("arguments", " ".join(spec["args"])),
             ("split", spec["split"]["kind"]),
             ("reduce", spec["reduce"]),
-            ("limits", f"{spec['timeout_ms'] / 1000:g} s, {spec['memory_bytes'] / 1e6:,.0f} MB a run"),
+            ("limits", f"{spec['timeout_ms'] / 1000:g} s, {spec['memory_bytes'] / (1 << 20):,.0f} MiB a run"),
             ("priority", spec["priority"] or ""),
         ]
     )

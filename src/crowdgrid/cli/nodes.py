@@ -50,7 +50,7 @@ def list_nodes(limit: int, after: str | None, as_json: bool, hub: str | None, to
     if not rows:
         click.echo("No nodes. `crowdgrid token invite` makes an invitation for one.")
         return
-    titles = ("name", "id", "state", "cores", "memory", "trust", "tasks done", "lost", "joined or seen")
+    titles = ("name", "id", "state", "cores", "memory", "trust", "tasks done", "lost", "linked or seen")
     table(titles, rows, right=("cores", "memory", "trust", "tasks done", "lost"))
     if "next" in page:
         click.echo(f"There are more: --after {page['next']}", err=True)
@@ -79,7 +79,7 @@ def show(node: str, as_json: bool, hub: str | None, token: str | None) -> None:
             ("id", found["id"]),
             ("owner", found["owner"]),
             ("state", _state(found)),
-            ("seen", ago(found["seen_at"])),
+            ("linked" if found["online"] else "seen", ago(found["seen_at"])),
             ("lends", f"{found['milli_cpus'] / 1000:g} cores, {bytes_text(found['memory_bytes'])}"),
             ("runtimes", ", ".join(found["runtimes"])),
             ("labels", ", ".join(found["labels"])),

@@ -28,13 +28,14 @@ def console(*, err: bool = False) -> Console:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Print rows under titles; those named in `right` are set to the right."""
+    """Print rows under titles; those named in `right` are numbers: set to the right and never broken into two lines."""
     from rich import box
     from rich.table import Table
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in titles:
-        shown.add_column(title, justify="right" if title in right else "left", overflow="fold")
+        number = title in right
+        shown.add_column(title, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row in rows:
         shown.add_row(*[_cell(value) for value in row])
     console().print(shown)

@@ -185,7 +185,7 @@ class Grid:
             split=chosen.spec,
             runtime=runtime,
             args=tuple(str(arg) for arg in args),
-            reduce=reduce,
+            reduce=reduce.replace("-", "_"),
             name=name,
             key=key or secrets.token_hex(16),
             timeout_ms=round(quantities.seconds(timeout) * 1000),

@@ -226,9 +226,14 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Put(msgspec.Struct, frozen=True):
-    """Keep a token, an invitation or a partial. A number of 0 gets the next one. Answered by `Reply(record)`."""
+    """Keep a token, an invitation or a partial. A number of 0 gets the next one. Answered by `Reply(record)`.
+
+    `revision`: of the job when the rows of a partial were read; the partial is kept only if nothing of the job was
+    opened again since. A partial of a job that has ended is not kept.
+    """
 
     record: Token | Invitation | Partial
+    revision: int = -1
 
 
 class Recalled(msgspec.Struct, frozen=True):

@@ -6,8 +6,8 @@ is the only way to change it. `now` (integer ms, never going back) and anything 
 A command the state does not allow raises a `CrowdgridError` and changes nothing. The same commands at the
 same times give the same effects, in the hub, in a simulator and in a replay.
 
-This file says which command goes where; the rules are in `jobs`, `nodes`, `leasing`, `settling`, `scheduling` and
-`explain`, all working on one `State`.
+This file says which command goes where; the rules are in the modules beside it, all working on one
+`State`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Final
 import msgspec
 
 from crowdgrid import limits
+from crowdgrid.core import asking, explain, intake, jobs, leasing, nodes, reopening, reports, settling
 from crowdgrid.core import commands as c
-from crowdgrid.core import explain, jobs, leasing, nodes, settling
 from crowdgrid.core.effects import Check, Effect, JobChanged, Reply, Save
 from crowdgrid.core.model import (
     Assignment,
@@ -101,14 +101,14 @@ class Engine:
         return {
             c.Submit: lambda x: jobs.submit(state, x),
             c.Checked: lambda x: jobs.checked(state, x.job, x.problem),
-            c.Append: lambda x: jobs.append(state, x),
-            c.Seal: lambda x: jobs.seal(state, x.job),
+            c.Append: lambda x: intake.append(state, x),
+            c.Seal: lambda x: intake.seal(state, x.job),
             c.Cancel: lambda x: jobs.cancel(state, x.job, x.reason),
             c.Pause: lambda x: jobs.pause(state, x.job, True),
             c.Resume: lambda x: jobs.pause(state, x.job, False),
             c.Retry: self._retry,
             c.Reprioritise: lambda x: jobs.reprioritise(state, x.job, x.priority),
-            c.Attended: lambda x: jobs.attended(state, x.job, x.present),
+            c.Attended: lambda x: intake.attended(state, x.job, x.present),
             c.Join: lambda x: nodes.join(state, x),
             c.Connect: lambda x: nodes.connect(state, x),
             c.Disconnect: lambda x: nodes.disconnect(state, x),
@@ -117,23 +117,23 @@ class Engine:
             c.Heartbeat: lambda x: nodes.heartbeat(state, x),
             c.Report: self._report,
             c.Decline: lambda x: nodes.decline(state, x),
-            c.Retract: lambda x: settling.retract(state, x),
+            c.Retract: lambda x: reopening.retract(state, x),
             c.Remainder: lambda x: nodes.remainder(state, x),
             c.Tick: self._tick,
             c.Plan: lambda _: plan(state, self.rule),
             c.Put: self._put,
-            c.Recalled: lambda x: settling.recalled(state, x),
+            c.Recalled: lambda x: asking.hear(state, x),
             c.Why: lambda x: explain.explain(state, x, self.rule),
             c.Snapshot: lambda _: state.emit(Reply(explain.live(state))),
         }
 
     def _report(self, command: c.Report) -> None:
         nodes.heard(self.state, command.node)
-        settling.report(self.state, command)
+        reports.report(self.state, command)
 
     def _retry(self, command: c.Retry) -> None:
         jobs.retry(self.state, command)
-        settling.retry(self.state, self.state.jobs[command.job])
+        reopening.retry(self.state, self.state.jobs[command.job])
 
     def _tick(self, command: c.Tick) -> None:
         state = self.state
@@ -143,7 +143,9 @@ class Engine:
             leasing.extend_all(state, gap)
         if command.idle:
             leasing.expire(state)
-        jobs.ring(state)
+        intake.ring(state)
+        jobs.forget_names(state)
+        asking.ask_again(state)
 
     def _put(self, command: c.Put) -> None:
         state, record = self.state, command.record
@@ -154,7 +156,7 @@ class Engine:
             else:
                 state.last_invitation += 1
                 record = msgspec.structs.replace(record, number=state.last_invitation)
-        if not (isinstance(record, Partial) and settling.is_open(state, record.job, record.block)):
+        if not isinstance(record, Partial) or settling.stands(state, record, command.revision):
             state.save(record)
         state.emit(Reply(record))
 
@@ -239,7 +241,7 @@ def _resume(state: State) -> None:
         if job.state is JobState.VALIDATING:
             state.emit(Check(job.record()))
         if job.retrying:
-            settling.retry(state, job)
+            reopening.retry(state, job)
         if not job.sealed:
             job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000
         jobs.set_alarm(state, job)

@@ -88,7 +88,7 @@ def _task(state: State, job: JobRun, ordinal: int, rule: Ranking) -> Explanation
     ]
     for held in holders:
         age = (state.now - held.leased_at) / 1000
-        reasons.append(Reason(f"Node {held.node} has held it for {age:.1f} s (attempt {held.attempt + 1})."))
+        reasons.append(Reason(f"Attempt {held.attempt + 1} has been with its node for {age:.1f} s."))
     if task.state is TaskState.IN_PROGRESS:
         return Explanation("task", "It is being worked on.", tuple(reasons), tuple(a.node for a in holders))
     whole = _job(state, job, rule)
@@ -118,7 +118,8 @@ def _jobs_for(state: State, node: NodeRun) -> list[Reason]:
     found = []
     for job in ready[:20]:
         no = objections(job, node, state.now)
-        found.append(Reason(f"Job {job.base.name or job.number}: {' '.join(no) or 'it may run it.'}"))
+        called = f"Job {job.base.name}" if job.base.name else "A job without a name"
+        found.append(Reason(f"{called}: {' '.join(no) or 'it may run it.'}"))
     return found
 
 

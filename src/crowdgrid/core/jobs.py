@@ -1,14 +1,14 @@
-"""Jobs: opened, appended to, sealed, paused, ended."""
+"""Jobs: opened, steered, completed, ended. What they are given meanwhile is in `intake`."""
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heappush
 
 import msgspec
 
 from crowdgrid import limits
 from crowdgrid.core import leasing
-from crowdgrid.core.commands import Append, Retry, Submit
+from crowdgrid.core.commands import Retry, Submit
 from crowdgrid.core.effects import Check, Reply, TaskChanged
 from crowdgrid.core.lifecycle import JOB, JOB_RUNS, step
 from crowdgrid.core.model import Counts, Items, Job, JobState, Lines, Task
@@ -39,6 +39,8 @@ def move(state: State, job: JobRun, to: JobState, reason: str = "") -> None:
 def submit(state: State, command: Submit) -> None:
     """Open a job; the same owner's same key gives the job that is there."""
     known = state.keys.get((command.owner, command.key)) if command.key else None
+    if known is not None and known not in state.jobs:
+        raise Busy("The job with this key has just ended.", hint="Ask again to be told how.")
     if known is not None:
         state.emit(Reply(state.jobs[known].record()))
         return
@@ -87,20 +89,28 @@ def remember(state: State, job: JobRun) -> None:
 
 
 def forget(state: State, job: JobRun) -> None:
-    """A job that ended leaves memory; the store has it."""
+    """A job that ended leaves memory; the store has it.
+
+    Its name and key stay for a while: somebody who looked in the store before it was there may ask for them still,
+    and two jobs of one name would spoil the whole batch they are written in.
+    """
     ready.leave(state, None, job)
     offers.leave_pool(state, job)
     del state.jobs[job.number]
     state.owned[job.owner] -= 1
     if not state.owned[job.owner]:
         del state.owned[job.owner]
-    state.names.pop((job.owner, job.base.name), None)
-    state.keys.pop((job.owner, job.base.key), None)
+    if job.base.name or job.base.key:
+        state.ended.append((state.now + limits.NAMES_REST_MS, job.number, job.owner, job.base.name, job.base.key))
 
 
-def appendable(job: JobRun) -> bool:
-    """Whether the job still takes input: items or lines, not sealed."""
-    return not job.sealed and job.state in (JobState.OPEN, JobState.VALIDATING)
+def forget_names(state: State) -> None:
+    """Let go of the names and keys of jobs that ended a while ago."""
+    while state.ended and state.ended[0][0] <= state.now:
+        _, number, owner, name, key = state.ended.popleft()
+        if number not in state.jobs:
+            state.names.pop((owner, name), None)
+            state.keys.pop((owner, key), None)
 
 
 def start(state: State, job: JobRun) -> None:
@@ -123,75 +133,18 @@ def checked(state: State, number: int, problem: str) -> None:
         start(state, job)
 
 
-# --- input -----------------------------------------------------------------------------------
-
-
-def append(state: State, command: Append) -> None:
-    """Add input. Units the job already has are passed over, so that asking twice is harmless; a gap is refused.
-
-    A job may be appended to while its program is still being looked at.
-    """
-    chunk = command.chunk
-    job = get(state, chunk.job)
-    if not appendable(job) and chunk.first + chunk.count > job.units:
-        raise Conflict("This job takes no more input: it is sealed.", hint="Open a new job.")
-    if chunk.first > job.units:
-        raise Conflict(f"The job has {job.units:,} units; the next to append is that one, not {chunk.first:,}.")
-    if chunk.first + chunk.count > limits.JOB_ITEMS:
-        raise BadInput(f"A job may have {limits.JOB_ITEMS:,} units.")
-    if chunk.first == job.units and chunk.count:
-        job.units += chunk.count
-        job.orphan_at = 0 if job.attended else state.now + limits.ORPHAN_SECONDS * 1000
-        ready.wake(state, job)
-        state.save(chunk)
-        state.touch(job)
-    elif chunk.first + chunk.count > job.units:
-        raise Conflict(f"Units from {chunk.first:,} on overlap what the job has ({job.units:,}).")
-    state.emit(Reply(job.units))
-
-
-def seal(state: State, number: int) -> None:
-    """Nothing more will be appended. A job already sealed, complete or ended stays as it is."""
-    job = state.jobs.get(number)
-    if job is None and 0 < number <= state.last_job:
-        state.emit(Reply(None))  # asked again by a client that did not hear the first answer
-        return
-    _seal(state, get(state, number))
-    state.emit(Reply(None))
-
-
-def _seal(state: State, job: JobRun) -> None:
-    job.sealed = True
-    job.orphan_at = 0
-    state.touch(job)
-    if job.state is JobState.OPEN:
-        move(state, job, JobState.SEALED)
-        maybe_complete(state, job)
-
-
-def attended(state: State, number: int, present: bool) -> None:
-    """A client took an open job in hand, or its last one let go."""
-    job = state.jobs.get(number)
-    if job is None:
-        return
-    job.attended = max(0, job.attended + (1 if present else -1))
-    waiting = job.state is JobState.OPEN and not job.attended
-    job.orphan_at = state.now + limits.ORPHAN_SECONDS * 1000 if waiting else 0
-    set_alarm(state, job)
-
-
 # --- what time brings --------------------------------------------------------------------------
 
 
 def set_alarm(state: State, job: JobRun) -> None:
     """Have the job looked at when its time for something has come, unless it is looked at before."""
-    at = _due(state, job)
+    at = due(state, job)
     if at and (not job.alarm_at or at < job.alarm_at):
         job.alarm_at = at
         heappush(state.alarms, (at, job.number))
 
 
-def _due(state: State, job: JobRun) -> int:
+def due(state: State, job: JobRun) -> int:
     """When time alone may change the job's state; 0 never."""
     if job.state is JobState.COMPLETED:
         return job.ended_at + job.spec.final_after_ms
@@ -201,23 +154,6 @@ def _due(state: State, job: JobRun) -> int:
     if want.at_least and job.state in JOB_RUNS and deadline_at > state.now:
         at = min(at or deadline_at, deadline_at)
     return at
-
-
-def ring(state: State) -> None:
-    """Seal open jobs nobody came back for, complete those whose deadline lets them, and make answers final."""
-    while state.alarms and state.alarms[0][0] <= state.now:
-        at, number = heappop(state.alarms)
-        job = state.jobs.get(number)
-        if job is None or job.alarm_at != at:
-            continue
-        job.alarm_at = 0
-        if job.state is JobState.OPEN and job.orphan_at and job.orphan_at <= state.now:
-            _seal(state, job)
-        if job.state is JobState.COMPLETED and _due(state, job) <= state.now:
-            finish(state, job, JobState.FINAL)
-        else:
-            maybe_complete(state, job)
-            set_alarm(state, job)
 
 
 # --- control ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 LEASE_MS = limits.LEASE_SECONDS * 1000
 RECONNECT_MS = limits.RECONNECT_SECONDS * 1000
 
+_FAILED_MS_MAX: Final = 2 * limits.DECLINED_MS
 _replace = msgspec.structs.replace
 _LOST: Final[tuple[TaskState, ...]] = (TaskState.FAILED, TaskState.PENDING, TaskState.IN_QUEUE)
 _GIVEN_BACK: Final[tuple[TaskState, ...]] = (TaskState.IN_QUEUE,)
@@ -128,6 +129,14 @@ def turn_down(state: State, job: JobRun, node: int, ms: int) -> None:
     until = {number: at for number, at in job.declined.items() if at > state.now} if job.declined else {}
     until[node] = max(until.get(node, 0), state.now + ms)
     job.declined = until
+
+
+def turn_down_failed(state: State, job: JobRun, node: int) -> None:
+    """Let others try first. While there are others, longer each time in a row: a broken node (a full disk, say) is
+    always free, and would else bring a task to its stale ceiling within seconds while they are busy."""
+    job.failed[node] = times = job.failed.get(node, 0) + 1
+    alone = not any(other.session and number != node for number, other in state.nodes.items())
+    turn_down(state, job, node, limits.FAILED_MS if alone else min(limits.FAILED_MS << min(times, 16) >> 1, _FAILED_MS_MAX))
 
 
 def withdraw(state: State, node: NodeRun, keys: tuple[AssignmentKey, ...], reason: str) -> None:

@@ -149,7 +149,7 @@ def decline(state: State, command: Decline) -> None:
 
 def remainder(state: State, command: Remainder) -> None:
     """Split a task where its node stopped. What is done is leased to the node anew (at once, as it only has to be
-    reported), what is not goes back to the queue; the task itself is settled as `split`."""
+    reported), what is not goes back to the queue; the task itself is settled as `split`. The part said to be done cannot be split again."""
     node = heard(state, command.node)
     held = state.leases.get(command.assignment)
     if node is None or held is None or held.assignment.node != command.node:
@@ -158,7 +158,8 @@ def remainder(state: State, command: Remainder) -> None:
     task = job.open[held.assignment.ordinal]
     if not task.start <= command.at < task.stop:
         raise BadInput("What is given back must lie inside the task.")
-    if command.at == task.start:
+    leasing.turn_down(state, job, command.node, limits.FAILED_MS)  # else lease and return go round without end
+    if command.at == task.start or held.finished:
         leasing.end(state, held, AssignmentState.DECLINED, "Its node gave it back.", stale=False)
         return
     _split(state, job, task, node, held, command.at)
@@ -185,6 +186,7 @@ def _split(state: State, job: JobRun, task: Task, node: NodeRun, held: Lease, at
     state.save(rest)
     state.emit(TaskChanged(parent, "Its node gave the rest of it back."))
     pair: tuple[Task, Assignment] = leasing.lease(state, job, done, node)
+    state.leases[pair[1].key].finished = True
     leasing.send(state, node, [pair])
     ready.wake(state, job)
 

@@ -7,10 +7,15 @@ reconciliation.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from crowdgrid import limits
-from crowdgrid.core.effects import Effect, Save
+from crowdgrid.core.commands import Recalled, Reported
+from crowdgrid.core.effects import Effect, Recall, Save
 from crowdgrid.core.model import (
     Assignment,
     AssignmentKey,
@@ -29,12 +34,13 @@ if TYPE_CHECKING:
 class Lease:
     """An open assignment: when its lease runs out unless renewed, and when it ends in any case."""
 
-    __slots__ = ("assignment", "deadline_at", "expires_at", "missed")
+    __slots__ = ("assignment", "deadline_at", "expires_at", "finished", "missed")
 
     def __init__(self, assignment: Assignment, now: int, lease_ms: int) -> None:
         self.assignment = assignment
         self.expires_at = now + lease_ms
         self.deadline_at = now + assignment.deadline_ms
+        self.finished = False  # its node said that it is done and only has to be reported
         self.missed = 0  # heartbeats in a row that did not name it
 
 
@@ -50,6 +56,7 @@ class JobRun:
         "declined",
         "ended_at",
         "errors",
+        "failed",
         "here",
         "hit",
         "in_progress",
@@ -117,6 +124,7 @@ class JobRun:
         self.rates: dict[int, float] = {}  # the same by node
         self.proved = 0  # largest piece whose time was measured
         self.declined: dict[int, int] = {}  # node → not before
+        self.failed: dict[int, int] = {}  # node → tasks in a row it could not run
         self.attended = 0  # clients that have it in hand
         self.orphan_at = 0  # when it is sealed if nobody comes back; 0 not counting
         self.alarm_at = 0  # when it is looked at next for what its time brings; 0 not at all
@@ -225,6 +233,14 @@ class Lane:
         self.shares: list[tuple[float, float, int, str]] = []  # heap of (share, rank of the first job, owner)
 
 
+class Late(msgspec.Struct, frozen=True):
+    """A result that waits for the store to say what it belongs to."""
+
+    node: int
+    reported: Reported
+    signature: int
+
+
 class Usage:
     """What an owner used lately, in ms of run time, decayed; and what is under way."""
 
@@ -264,8 +280,9 @@ class State:
         self.jobs: dict[int, JobRun] = {}
         self.nodes: dict[int, NodeRun] = {}
         self.leases: dict[AssignmentKey, Lease] = {}
-        self.names: dict[tuple[str, str], int] = {}  # (owner, name) of open jobs
-        self.keys: dict[tuple[str, str], int] = {}  # (owner, idempotency key) of open jobs
+        self.names: dict[tuple[str, str], int] = {}  # (owner, name) of open jobs, and of those that ended just now
+        self.keys: dict[tuple[str, str], int] = {}  # (owner, idempotency key) of the same
+        self.ended: deque[tuple[int, int, str, str, str]] = deque()  # (when forgotten, job, owner, name, key)
         self.offering: dict[int, NodeRun] = {}  # nodes with a standing offer
         self.pools: dict[Needs, Pool] = {}  # the offers, by what jobs need
         self.cores = 0  # of the nodes that are connected
@@ -277,8 +294,9 @@ class State:
         self.eased: dict[str, None] = {}  # owners with less under way than at the last plan
         self.usage: dict[str, Usage] = {}
         self.owned: dict[str, int] = {}  # jobs in memory, by owner
-        self.recalls: dict[int, object] = {}  # what each `Recall` under way is for
-        self.late: dict[AssignmentKey, object] = {}  # late results waiting for their `Recalled`
+        # Each `Recall` under way: when it was asked (oldest first), and what it is for.
+        self.recalls: dict[int, tuple[int, Recall, Callable[[State, Recalled], None]]] = {}
+        self.late: dict[AssignmentKey, Late | None] = {}  # results waiting for the store; None: withdrawn meanwhile
         self.dirty: dict[int, JobRun] = {}
         self.out: list[Effect] = []
 

@@ -154,13 +154,18 @@ class Reduction:
 
     async def _leaves(self, row: SettledRow) -> AsyncIterator[SettledRow]:
         """The row itself, or in place of a split task its settled children, and theirs."""
-        if row.task.state is not TaskState.SPLIT:
-            yield row
-            return
-        for child in await self._store.children(row.task.job, row.task.ordinal):
-            async for found in self._rows(child.job, child.ordinal - 1, child.ordinal + 1):
-                async for leaf in self._leaves(found):
-                    yield leaf
+        todo = [row]  # a stack, not a recursion: a task may have been split again and again, thousands deep
+        while todo:
+            row = todo.pop()
+            if row.task.state is not TaskState.SPLIT:
+                yield row
+                continue
+            found: list[SettledRow] = []
+            for child in await self._store.children(row.task.job, row.task.ordinal):
+                found += await self._store.settled(
+                    child.job, after=child.ordinal - 1, stop=child.ordinal + 1, limit=1
+                )
+            todo += reversed(found)
 
     async def _read(self, row: SettledRow) -> _Read:
         result = row.assignment.result if row.assignment else None

@@ -75,7 +75,13 @@ class HubProtocol(HttpToolsProtocol):
 
 
 class HubWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, which does not wait for ever until a peer that reads nothing has read it all."""
+    """uvicorn's WebSocket protocol, which does not wait for ever until a peer that reads nothing has read it all, and
+    does not call it an error of ours when a handshake is refused with an answer."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True
 
     async def run_asgi(self) -> None:
         await super().run_asgi()

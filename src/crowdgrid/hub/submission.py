@@ -15,7 +15,9 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -58,6 +60,7 @@ class Submissions:
         self._inputs = inputs
         self._programs = programs
         self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._opening: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
     # --- opening ------------------------------------------------------------------------------
 
@@ -77,6 +80,14 @@ class Submissions:
         """As `open`, and whether the job is new."""
         authorize(principal, Verb.CREATE, Place.JOBS)
         spec = check_request(request)
+        async with AsyncExitStack() as turns:  # two of one key or name would clash in the store, and stop everybody
+            for kind, word in (("key", request.key), ("name", request.name)):
+                if word:
+                    turn = self._opening.setdefault((kind, principal.owner, word), asyncio.Lock())
+                    await turns.enter_async_context(turn)
+            return await self._open_in_turn(principal, request, spec)
+
+    async def _open_in_turn(self, principal: Principal, request: JobRequest, spec: JobSpec) -> tuple[Job, bool]:
         if (known := await self._same_key(principal, request, spec)) is not None:
             return known, False
         await self._check_name(principal, request.name)
@@ -214,9 +225,14 @@ class Submissions:
         await self._keeper.ask(command)
 
     async def steer(self, principal: Principal, job: str, command: Callable[[int], commands.Command]) -> None:
-        """Pause, resume, retry or reprioritise: `command` makes it of the job's number."""
+        """Pause, resume or reprioritise: `command` makes it of the job's number."""
         known = await self._mine(principal, job)
         await self._keeper.ask(command(known.number))
+
+    async def retry(self, principal: Principal, job: str) -> None:
+        """Run failed and abandoned tasks again, also when the job has ended."""
+        known = await self._mine(principal, job)
+        await self._keeper.ask(commands.Retry(known.number, known))
 
 
 def _same_work(job: Job, spec: JobSpec) -> Job:

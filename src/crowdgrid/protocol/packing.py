@@ -219,13 +219,17 @@ def _read_tails(content: bytes) -> tuple[tuple[str, ...], ...]:
 # --- digests ---------------------------------------------------------------------------------
 
 
-def input_digest(given: Input) -> bytes:
+def input_digest(given: Input, args: Sequence[str] = ()) -> bytes:
     """SHA-256 (32 bytes) of a task's input, the same on hub and node; it is signed with the result.
+
+    `args` are the job's own arguments: what a program was asked is its arguments and its input, and a result of
+    other arguments must never pass for one of these (after a hub was restored from an old backup, numbers of
+    assignments are given out again).
 
     Over fixed bytes, never over msgpack: tag, joined as u8; the tails as u32 count and for each its u32 count of
     arguments, each after its u32 length; the tails blob; the u32 count of parts and for each start and stop as u64,
     its data after its u32 length, its blob. A blob is its u8 length (0 or 32) and its raw digest, so that naming
-    content stands for having it.
+    content stands for having it. Then, if the job has arguments, their u32 count and each after its u32 length.
 
     Raises:
         BadInput: a blob's name is not a hex SHA-256.
@@ -239,6 +243,10 @@ def input_digest(given: Input) -> bytes:
     words += (_name(given.tails_blob), _u32(len(given.parts)))
     for part in given.parts:
         words += (struct.pack("<QQI", part.start, part.stop, len(part.data)), part.data, _name(part.blob))
+    if args:
+        words.append(_u32(len(args)))
+        for raw in [arg.encode() for arg in args]:
+            words += (_u32(len(raw)), raw)
     return hashlib.sha256(b"".join(words)).digest()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -102,6 +103,11 @@ class Child(asyncio.Protocol):
                 timer.cancel()
                 self._waiting = None
         return self._inbox.popleft() if self._inbox else None
+
+    @property
+    def aborted(self) -> bool:
+        """Whether native code in it gave up, as it does when it gets no memory. Known once `kill` has returned."""
+        return self._process is not None and self._process.returncode == -signal.SIGABRT
 
     async def kill(self) -> None:
         """End the process at once and reap it."""

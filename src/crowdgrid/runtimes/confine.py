@@ -16,12 +16,15 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NO_NEW_PRIVS: Final = 38
 NICE: Final = 10
 OPEN_FILES: Final = 64
+COMPILE_BYTES: Final = 2 << 30  # what compiling one program may take; a megabyte made for it wants ten times that
 FILE_BYTES: Final = 1 << 30  # the largest file it may write: a compiled program in the cache
 
 # wasmtime starts a thread per processor for each of its two pools; a worker runs one program at a time.
@@ -54,6 +57,35 @@ def no_more_processes() -> None:
     """
     if hasattr(resource, "RLIMIT_NPROC"):
         _limit(resource.RLIMIT_NPROC, 0)
+
+
+@contextlib.contextmanager
+def bounded_memory(more: int) -> Iterator[None]:
+    """Within it, this process cannot take more than `more` bytes beyond what it has; native code that tries to ends
+    the process, and so only this worker instead of the whole machine. Counts writable memory, not address space
+    (RLIMIT_DATA, Linux 4.7); does nothing where there is no such thing."""
+    taken = _data_bytes()
+    if not taken:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = taken + more
+    for old in (soft, hard):
+        bound = bound if old == resource.RLIM_INFINITY else min(bound, old)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data_bytes() -> int:
+    """Bytes of private writable memory of this process, as the kernel counts them for RLIMIT_DATA; 0 unknown."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _limit(what: int, value: int) -> None:

@@ -21,6 +21,9 @@ from crowdgrid.errors import CrowdgridError, Unavailable
 from crowdgrid.runtimes import Finished, Run, frames, sentences
 from crowdgrid.runtimes.child import Child
 
+_ENDED: Final = "The worker process was ended from outside."
+_ENDED_COMPILING: Final = "The worker process ended before the program was compiled; it may need too much memory for that."
+START_TRIES: Final = 3
 LOAD_SECONDS: Final = 300.0  # the longest a program may take to compile
 RECEIVE_SECONDS: Final = 5.0  # the longest the rest of an answer may take once it has begun to arrive
 
@@ -53,13 +56,17 @@ class Pool:
         return tuple(child.pid for child in (*self._idle, *self._busy))
 
     async def start(self) -> None:
-        """Start all workers. See the port."""
-        children = await asyncio.gather(*(self._spawn() for _ in range(self._target)), return_exceptions=True)
-        failed = [child for child in children if isinstance(child, BaseException)]
-        self._idle += [child for child in children if isinstance(child, Child)]
-        if failed:
-            await self.close()
-            raise failed[0]
+        """Start all workers; those that were ended from outside meanwhile are started again. See the port."""
+        for tries_left in reversed(range(START_TRIES)):
+            children = await asyncio.gather(*(self._spawn() for _ in range(self._target)), return_exceptions=True)
+            self._idle += [child for child in children if isinstance(child, Child)]
+            failed = [child for child in children if isinstance(child, BaseException)]
+            if self._idle or not failed:
+                self._settle()  # what is missing is started in the background
+                return
+            if not tries_left or not isinstance(failed[0], CrowdgridError):
+                await self.close()
+                raise failed[0]
 
     async def run(self, program: str, path: str, runs: Sequence[Run]) -> list[Finished]:
         """Run a batch in one worker. See the port."""
@@ -212,7 +219,8 @@ async def _drive(child: Child, batch: frames.Batch, done: list[Finished]) -> boo
                 if message.leaving:
                     return False
             case _:
-                done += [sentences.node_error("The worker process was ended from outside.")] * len(left)
+                await child.kill()  # so that it is known how it ended
+                done += [sentences.node_error(_ENDED_COMPILING if child.aborted and not loaded else _ENDED)] * len(left)
                 return False
         seconds, begun = (left[0].limits.timeout_ms / 1000 if left else 0.0), False
     return True

@@ -23,7 +23,7 @@ from wasmtime import _ffi as ffi
 
 from crowdgrid import limits
 from crowdgrid.errors import BadProgram, Unavailable
-from crowdgrid.runtimes import Finished, Limits, Outcome, Run, sentences
+from crowdgrid.runtimes import Finished, Limits, Outcome, Run, confine, sentences
 from crowdgrid.runtimes.compiled import Compiled
 from crowdgrid.runtimes.features import engine_config
 from crowdgrid.runtimes.kind import Leave, Runner
@@ -91,7 +91,8 @@ class WasmKind:
 
         check_wasm(source)
         try:
-            return wasmtime.Module(self._engine, source)
+            with confine.bounded_memory(confine.COMPILE_BYTES):
+                return wasmtime.Module(self._engine, source)
         except wasmtime.WasmtimeError as error:
             raise Unavailable(f"wasmtime cannot compile it: {sentences.one_line(str(error))}.") from None
 

@@ -291,3 +291,31 @@ def test_a_real_kernel_runs(tmp_path: Path) -> None:
     runs = [run(str(start), str(start + 250_000)) for start in range(0, 1_000_000, 250_000)]
     finished = play(WasmRuntime(2), lambda runtime: runtime.run(digest, str(path), runs))
     assert sum(json.loads(each.stdout) for each in finished) == 78_498
+
+
+def test_a_program_made_to_eat_memory_while_it_is_compiled_ends_its_worker_and_not_the_machine(tmp_path: Path) -> None:
+    """Protects whoever lends a machine: 600 kB of well-formed program want some 10 GB to be compiled."""
+    ifs, variables = 60_000, 40_000
+    sets = b"".join(b"\x41\1\x04\x40\x41\1\x21" + _leb(at % variables) + b"\x0b" for at in range(ifs))
+    body = b"\1" + _leb(variables) + b"\x7f" + sets + b"\x0b"
+    sections = {1: b"\1\x60\0\0", 3: b"\1\0", 5: b"\1\0\1", 7: b"\2\6_start\0\0\6memory\2\0", 10: b"\1" + _sized(body)}
+    source = b"\0asm\1\0\0\0" + b"".join(bytes([number]) + _sized(content) for number, content in sections.items())
+    bomb = store(tmp_path, source)
+
+    async def story(runtime: Pool) -> list[Finished]:
+        ended = await runtime.run(*bomb, [run()])
+        return ended + await runtime.run(*program(tmp_path, "echo"), [run("after")])
+
+    ended, after = play(WasmRuntime(), story)
+    assert ended.outcome is Outcome.NODE_ERROR
+    assert "compiled" in ended.error
+    assert after.stdout == b"after"
+
+
+def _sized(content: bytes) -> bytes:
+    return _leb(len(content)) + content
+
+
+def _leb(number: int) -> bytes:
+    """An unsigned integer as WebAssembly writes it."""
+    return bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80]) + _leb(number >> 7)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
 
 from crowdgrid import kernels
-from tests.e2e.grid import TOKEN, Grid
+from tests.e2e.faults.raw import RawClient, RawNode, fresh
+from tests.e2e.grid import TOKEN, Grid, Process, until
 
 ECHO = kernels.path("echo").read_bytes()
 
@@ -33,9 +35,15 @@ def unharmed(grid: Grid) -> Iterator[None]:
     news = grid.hub.said[said:]
     assert not re.search(r"Traceback|^\S+ error ", news, re.MULTILINE), news[-4000:]
     assert [process.pid for process in grid.processes if process.running] == pids, "a process is gone"
+    for agent in grid.agents:
+        until(partial(_is_at_rest, agent), f"{agent.title} has one worker for its one core")
     grid.wait_online(2)
     with grid.connect() as connected:
         assert connected.run(ECHO, items=[b"still", b"here"]).result(timeout=60) == [b"still", b"here"]
+
+
+def _is_at_rest(agent: Process) -> bool:
+    return len(agent.workers()) == 1
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +54,16 @@ def echo(grid: Grid) -> str:
     answer = httpx.put(f"{grid.url}/v1/programs?runtime=echo", content=content, headers=headers)
     assert answer.status_code == 200, answer.text
     return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def client(grid: Grid) -> Iterator[RawClient]:
+    with RawClient(grid.url) as found:
+        yield found
+
+
+@pytest.fixture
+def node(grid: Grid) -> Iterator[RawNode]:
+    """A node of its own for each test."""
+    with RawNode(grid.url, fresh()) as found:
+        yield found

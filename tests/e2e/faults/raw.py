@@ -6,6 +6,8 @@ A `RawNode` proves its key and can do everything right as well, so that a test d
 from __future__ import annotations
 
 import hashlib
+import itertools
+import secrets
 import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -18,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from crowdgrid import limits
-from crowdgrid.core.model import Outcome, Verdict
+from crowdgrid.core.model import Outcome, Range, Verdict
 from crowdgrid.ids import did_of
 from crowdgrid.protocol import codec, packing, signing
 from crowdgrid.protocol import messages as m
@@ -114,7 +116,7 @@ class RawClient(RawLink):
     def ask(self, kind: type[m.Message], *words: Any, **named: Any) -> Any:
         """Send a request; its answer, whatever it is."""
         id = self.id()
-        self.say(kind(id, *words, **named))  # type: ignore[call-arg]
+        self.say(kind(id, *words, **named))
         return self.next(m.Message, lambda message: getattr(message, "id", 0) == id)
 
 
@@ -163,14 +165,20 @@ class RawNode(RawLink):
 
     def answer(self, lease: m.Lease, output: bytes = b"1", **changed: Any) -> m.ResultEntry:
         """A right result of a lease of one run, but for what is `changed`."""
-        fields = {"outcome": Outcome.OK, "digest": hashlib.sha256(output).digest(), "payload": output, "size": len(output)}
+        fields = {
+            "outcome": Outcome.OK,
+            "digest": hashlib.sha256(output).digest(),
+            "payload": output,
+            "size": len(output),
+        }
         return m.ResultEntry(lease.assignment, **(fields | {"wall_ms": 1} | changed))  # type: ignore[arg-type]
 
     def leaf(self, lease: m.Lease, entry: m.ResultEntry) -> bytes:
         """The hash of what is signed for it."""
         usage = (entry.cpu_ms, entry.wall_ms, entry.memory_bytes, entry.size)
-        program = bytes.fromhex(self.specs[lease.assignment].program)
-        given = packing.input_digest(lease.input)
+        spec = self.specs[lease.assignment]
+        program = bytes.fromhex(spec.program)
+        given = packing.input_digest(lease.input, spec.args)
         return signing.leaf_hash(
             signing.leaf_bytes(self.welcome.grid, lease.assignment, program, given, entry.outcome, entry.digest, usage)
         )
@@ -197,3 +205,37 @@ class RawNode(RawLink):
 def changed(message: Any, **fields: Any) -> Any:
     """The message with other fields."""
     return msgspec.structs.replace(message, **fields)
+
+
+_numbers = itertools.count()
+
+
+def fresh() -> str:
+    """What the key of a node nobody was before is made from."""
+    return f"node {next(_numbers)}"
+
+
+def open_job(client: RawClient, echo: str, units: int = 8, **told: object) -> m.JobInfo:
+    """A job of tasks of one unit, only for the nodes these tests play."""
+    request = m.JobRequest(
+        program=echo,
+        split=Range(0, units, 1),
+        runtime="echo",
+        key=secrets.token_hex(8),
+        **told,  # type: ignore[arg-type]
+    )
+    opened = client.ask(m.Open, request)
+    assert isinstance(opened, m.Opened), opened
+    info: m.JobInfo = opened.job
+    return info
+
+
+def job_of(client: RawClient, info: m.JobInfo) -> m.JobInfo:
+    """The job as it is now."""
+    found: m.JobInfo = client.ask(m.Attach, info.id).job
+    return found
+
+
+def end(client: RawClient, info: m.JobInfo) -> None:
+    """Cancel it, so that later tests' nodes get nothing of it."""
+    assert isinstance(client.ask(m.CancelJob, info.id), m.Done)

@@ -28,7 +28,8 @@ def recount(database: sqlite3.Connection, job: int) -> dict[str, Any]:
     assert row[0] == "final", row
     counts: dict[str, Any] = json.loads(row[1])
     tasks = database.execute(
-        "SELECT ordinal, start, stop, state, answer, digest, errors FROM task WHERE job = ? ORDER BY start, stop", (job,)
+        "SELECT ordinal, start, stop, state, answer, digest, errors FROM task WHERE job = ? ORDER BY start, stop",
+        (job,),
     ).fetchall()
     _covered(tasks, counts["units"])
     for ordinal, _, _, state, answer, digest, _ in tasks:

@@ -53,6 +53,19 @@ def test_agents_and_workers_killed_under_load_lose_nothing(tmp_path: Path) -> No
             assert recount(database, 1)["abandoned"] == recount(database, 2)["abandoned"] == 0
 
 
+def test_an_agent_whose_worker_is_killed_while_it_starts_goes_on(tmp_path: Path) -> None:
+    """Whatever ended it, say the system for want of memory: another one is started, and the agent does its work."""
+    with Grid(tmp_path) as grid:
+        grid.start_hub()
+        agent = grid.start_agent()
+        (worker,) = until(agent.workers, "it starts its worker")
+        os.kill(worker, signal.SIGKILL)
+        with grid.connect() as connected:
+            split = crowdgrid.Range(0, 1_000, piece=500)
+            assert connected.run(kernels.path("primes"), split=split, reduce="sum").result(timeout=60) == 168
+        assert agent.running
+
+
 def test_work_of_a_killed_agent_goes_on_at_once_when_it_is_back(tmp_path: Path) -> None:
     """What it held is leased to it again with its first heartbeat, not after the lease has run out."""
     with Grid(tmp_path) as grid:

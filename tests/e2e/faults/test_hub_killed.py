@@ -46,7 +46,9 @@ def test_nothing_acknowledged_is_lost_and_nothing_counted_twice(tmp_path: Path) 
             counts = recount(database, 1), recount(database, 2)
             assert database.execute("SELECT count(*) FROM job").fetchone() == (2,)
         assert counts[0]["units"] == units
-        print(f"{KILLS} kills, {units:,} items and {counts[1]['tasks']:,} WASM tasks; {feeder.link.connections} connections")
+        print(
+            f"{KILLS} kills, {units:,} items and {counts[1]['tasks']:,} WASM tasks; {feeder.link.connections} connections"
+        )
         print(f"recovery: median {sorted(recoveries)[KILLS // 2]:.2f} s, longest {max(recoveries):.2f} s")
 
 

@@ -22,8 +22,8 @@ TIMERS: Final = {
     "limits:LEASE_SECONDS": 3,
     "limits:TICK_GAP_SECONDS": 1,
     "limits:RECONNECT_SECONDS": 1,
-    "agent.agent:BEAT_SECONDS": 2.0,
-    "agent.agent:GAP_SECONDS": 1.0,
+    "agent.pulse:BEAT_SECONDS": 2.0,
+    "agent.pulse:GAP_SECONDS": 1.0,
     "agent.reporter:SILENCE_SECONDS": 2.0,
 }
 RECOVERY_SECONDS: Final = 15.0
@@ -117,7 +117,9 @@ def test_an_agent_that_slept_finds_its_work_done_and_goes_on(tmp_path: Path) -> 
             with sleeper.halted():
                 grid.start_agents(1)
                 assert job.result(timeout=60) == 12
-            until(lambda: holding(grid, sleeper) == 0 and not grid.status(sleeper)["unjudged"], "it put everything away")
+            until(
+                lambda: holding(grid, sleeper) == 0 and not grid.status(sleeper)["unjudged"], "it put everything away"
+            )
             grid.wait_online(2)
             again = connected.run(sleeping(20), split=crowdgrid.Range(0, 40, piece=1), reduce="sum")
             assert again.result(timeout=60) == 40

@@ -14,10 +14,10 @@ from crowdgrid.client.grid import Grid as Connected
 from crowdgrid.errors import BadProgram, JobFailed
 from tests.e2e.faults.conftest import ECHO
 from tests.e2e.faults.programs import wasm
-from tests.e2e.grid import Grid, Process, until
+from tests.e2e.grid import Grid
 
 pytestmark = pytest.mark.usefixtures("unharmed")
-PRIMES_TO, PRIMES = 20_000_000, 1_270_607
+PRIMES_TO, PRIMES = 100_000_000, 5_761_455
 
 # What is wrong with the program → options of the job, and what its submitter reads.
 MISBEHAVING: dict[str, tuple[dict[str, Any], str]] = {
@@ -39,7 +39,7 @@ def connected(grid: Grid) -> Iterator[Connected]:
 @pytest.fixture(scope="module")
 def others_work(connected: Connected) -> Iterator[None]:
     """Somebody else's job, under way all the time; at the end its answer is right and no lease of it was lost."""
-    split = crowdgrid.Range(0, PRIMES_TO, piece=100_000)
+    split = crowdgrid.Range(0, PRIMES_TO, piece=250_000)
     job = connected.run(kernels.path("primes"), split=split, reduce="sum", priority=-5)
     yield
     assert job.result(timeout=90) == PRIMES
@@ -48,7 +48,7 @@ def others_work(connected: Connected) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", MISBEHAVING)
 @pytest.mark.usefixtures("others_work")
-def test_a_run_that_misbehaves_fails_with_its_reason_and_alone(grid: Grid, connected: Connected, name: str) -> None:
+def test_a_run_that_misbehaves_fails_with_its_reason_and_alone(connected: Connected, name: str) -> None:
     """Its job says what happened to which unit; the agents keep their processes and start fresh workers."""
     options, sentence = MISBEHAVING[name]
     job = connected.run(wasm(name), items=[b"a", b"b", b"c"], **options)
@@ -61,13 +61,6 @@ def test_a_run_that_misbehaves_fails_with_its_reason_and_alone(grid: Grid, conne
     assert job.counts.errors == 3
     assert job.counts.lost == 0, "it was taken for the node's fault"
     assert [error["unit"] for error in job.errors()] == [0, 1, 2]
-    for agent in grid.agents:
-        until(lambda agent=agent: busy(agent) == 0 or grid.status(agent)["running"], "no worker runs on for nobody")
-
-
-def busy(agent: Process) -> int:
-    """Workers of an agent beyond the one it lends."""
-    return max(0, len(agent.workers()) - 1)
 
 
 def test_one_bad_item_fails_itself_and_not_its_neighbours(connected: Connected) -> None:

@@ -25,7 +25,8 @@ def heal(world: World) -> None:
             for job in _failed(world):
                 world.handle(c.Retry(job.number, job))
             world.commit()
-        if round_ > 8 and not world.engine.state.jobs and not _failed(world):
+        busy = world.engine.state.jobs or world.engine.state.recalls
+        if round_ > 8 and not busy and not _failed(world):
             break
     else:
         left = [job.record() for job in world.engine.state.jobs.values()]

@@ -30,6 +30,30 @@ def test_a_name_is_given_once_for_an_owner() -> None:
     rig.submit(name="primes", owner="bob")
 
 
+def test_the_name_and_key_of_a_job_that_ended_rest_a_while() -> None:
+    """Protects the batch: who looked them up before that job was written does not know that they are taken."""
+    rig = Rig()
+    job = rig.submit(name="primes", key="once")
+    rig.do(c.Cancel(job))
+    with pytest.raises(Conflict):
+        rig.submit(name="primes")
+    with pytest.raises(Busy, match="just ended"):
+        rig.submit(key="once")
+    rig.wait(limits.NAMES_REST_MS)
+    assert not rig.engine.state.names
+    assert not rig.engine.state.keys
+
+
+def test_the_name_of_a_job_that_is_retried_stays_its_own() -> None:
+    rig = Rig()
+    job = rig.submit(name="primes", max_errors=1)
+    rig.report(rig.node(1), *rig.plan(), outcome=Outcome.PROGRAM_ERROR)
+    rig.do(c.Retry(job, rig.job(job)))
+    rig.wait(limits.NAMES_REST_MS)
+    with pytest.raises(Conflict):
+        rig.submit(name="primes")
+
+
 def test_an_owner_has_so_many_open_jobs_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "JOBS_OPEN_PER_OWNER", 2)
     rig = Rig()
@@ -403,6 +427,20 @@ def test_a_completed_job_that_is_opened_again_goes_on_with_what_it_had_left() ->
     (again,) = rig.plan()
     rig.report(node, again)
     assert rig.job(job).state is JobState.COMPLETED
+
+
+def test_an_answer_taken_back_leaves_a_job_complete_that_has_enough_without_it() -> None:
+    rig = Rig()
+    job = rig.submit(final_after_ms=3_600_000, completion=Completion(at_least=2, deadline_ms=10_000))
+    node = rig.node(4)
+    keys = rig.plan()
+    rig.report(node, *keys[:3])
+    rig.wait(10_000, beat=(node, (keys[3],)))
+    assert rig.job(job).state is JobState.COMPLETED
+    rig.do(c.Retract(node, keys[0]))
+    assert (rig.job(job).state, rig.job(job).counts.validated) == (JobState.COMPLETED, 2)
+    rig.do(c.Retract(node, keys[1]))
+    assert (rig.job(job).state, rig.job(job).counts.validated) == (JobState.SEALED, 1)
 
 
 def test_a_hit_that_is_withdrawn_no_longer_counts_and_the_search_goes_on() -> None:

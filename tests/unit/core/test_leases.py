@@ -299,6 +299,7 @@ def test_a_remainder_splits_a_task_where_its_node_stopped() -> None:
     assert (rest.state, rest.parent) == (TaskState.IN_QUEUE, 0)
     assert rig.report(node, key) == ["late_unneeded"]
     assert rig.report(node, assignment.key) == ["counted"]
+    rig.wait(limits.FAILED_MS)
     rig.finish(job, node)
     ended = rig.job(job)
     assert (ended.state, ended.counts.split, ended.counts.validated) == (JobState.FINAL, 1, 2)

@@ -23,7 +23,7 @@ WEIGHTS = {
     "submit": 4, "append": 12, "seal": 1, "check": 6, "pause": 1, "resume": 3, "cancel": 0.3, "retry": 3,
     "reprioritise": 1, "attend": 1, "join": 1, "connect": 12, "disconnect": 2, "fetch": 14, "heartbeat": 6,
     "report": 24, "report_badly": 4, "decline": 2, "retract": 4, "remainder": 4, "update": 0.3, "plan": 24, "tick": 4,
-    "let_time_pass": 1, "commit": 16, "read": 12, "recalled": 12, "fold": 4, "keep_fold": 3, "ask_why": 1, "restart": 1, "crash": 0.5,
+    "let_time_pass": 1, "commit": 16, "read": 12, "lose_read": 0.5, "recalled": 12, "fold": 4, "keep_fold": 3, "ask_why": 1, "restart": 1, "crash": 0.5,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from crowdgrid import limits
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import AssignmentState, JobState, Outcome, Partial, Range, TaskState, Verdict
@@ -195,6 +196,21 @@ def test_a_partial_folded_before_an_answer_was_taken_back_is_not_kept() -> None:
     rig.do(c.Retract(node, key))
     rig.do(c.Put(Partial(job, 0, b"of before")))
     assert now_done(rig.store.partials(job)) == []
+    rig.fetch(node, 1)
+    rig.report(node, *rig.plan())
+    rig.do(c.Put(Partial(job, 0, b"of before"), revision=0))
+    assert now_done(rig.store.partials(job)) == []
+    rig.do(c.Put(Partial(job, 0, b"of now"), revision=1))
+    assert now_done(rig.store.partials(job)) == [Partial(job, 0, b"of now")]
+
+
+def test_a_partial_of_a_job_that_has_ended_is_not_kept() -> None:
+    """Protects the answer: what was open when the job ended may have been opened again before."""
+    rig, job, node, (key,) = _leased()
+    rig.report(node, key)
+    rig.do(c.Cancel(job))
+    rig.do(c.Put(Partial(job, 0, b"of before"), revision=0))
+    assert now_done(rig.store.partials(job)) == []
 
 
 def test_an_error_taken_back_no_longer_counts() -> None:
@@ -261,6 +277,19 @@ def test_rows_read_before_a_task_was_opened_and_settled_again_are_read_anew() ->
     assert rig.task(job, 0).state is TaskState.VALIDATED
     rig.do(old)
     assert rig.job(job) == before
+
+
+def test_what_the_store_could_not_tell_is_asked_again() -> None:
+    """Protects a node from waiting for its verdict for ever, and a result from being dropped uncounted."""
+    rig, job, node, (key,) = _leased()
+    rig.wait(LEASE_MS)
+    (lost,) = of(e.Recall, rig.engine.handle(c.Report(node, (reported(key),)), rig.now))
+    assert not rig.wait(limits.RECALL_AGAIN_MS - 1_000)
+    effects = rig.wait(1_000)
+    assert of(e.Recall, effects) == [lost]
+    assert of(e.Acknowledge, effects) == [e.Acknowledge(node, ((key, Verdict.COUNTED),))]
+    rig.do(rig.read(lost))  # heard twice
+    assert rig.job(job).counts.validated == 1
 
 
 def test_late_results_wait_in_memory_only_until_the_store_has_spoken() -> None:

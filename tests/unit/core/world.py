@@ -104,8 +104,7 @@ class World(MemoryGrid):
         self.to_read: list[e.Recall] = []
         self.answers: list[c.Recalled] = []
         self.to_check: list[int] = []
-        self.folded: Partial | None = None
-        self.dropped: set[tuple[int, int]] = set()  # blocks opened again since a fold began
+        self.folded: c.Put | None = None
         self.expected.clear()
         for member in self.members.values():
             member.session = 0
@@ -147,8 +146,6 @@ class World(MemoryGrid):
                 self._acknowledged(effect)
             case e.Recall():
                 self.to_read.append(effect)
-            case e.DropPartial():
-                self.dropped.add((effect.job, effect.block))
             case e.Check():
                 self.to_check.append(effect.job.number)
             case e.CloseLink():
@@ -443,12 +440,14 @@ class World(MemoryGrid):
 
     def do_tick(self, number: int) -> None:
         dice = Dice(number)
+        self.commit()  # nothing waits long for its commit
         self.now += dice.pick((250, 250, 4_000, 0, 70_000, 3_600_000, -5_000))
         self.handle(c.Tick(bool(dice.below(3))))
 
     def do_let_time_pass(self, number: int) -> None:
         """Up to two minutes, the hub awake all the while."""
         for _ in range(1 + Dice(number).below(30)):
+            self.commit()
             self.now += 4_000
             self.handle(c.Tick(True))
 
@@ -462,6 +461,11 @@ class World(MemoryGrid):
             effect = self.to_read.pop(Dice(number).below(len(self.to_read)))
             self.answers.append(self.read(effect))
 
+    def do_lose_read(self, number: int) -> None:
+        """The store could not be read just then."""
+        if self.to_read:
+            self.to_read.pop(Dice(number).below(len(self.to_read)))
+
     def do_recalled(self, number: int) -> None:
         if self.answers:
             self.handle(self.answers.pop(Dice(number).below(len(self.answers))))
@@ -474,15 +478,15 @@ class World(MemoryGrid):
         if rows:
             block = dice.pick(rows).task.ordinal // limits.BLOCK_TASKS
             mine = [row for row in rows if row.task.ordinal // limits.BLOCK_TASKS == block]
-            self.dropped.clear()
             if len(mine) == limits.BLOCK_TASKS:
-                self.folded = Partial(job, block, str(total(self, job, block)).encode())
+                partial = Partial(job, block, str(total(self, job, block)).encode())
+                self.folded = c.Put(partial, self.job(job).revision)
 
     def do_keep_fold(self, number: int) -> None:
-        """Keep it, unless the hub was told meanwhile that a task of the block was opened again."""
-        partial, self.folded = self.folded, None
-        if partial is not None and (partial.job, partial.block) not in self.dropped:
-            self.handle(c.Put(partial))
+        """Have it kept; the engine knows whether it still stands."""
+        put, self.folded = self.folded, None
+        if put is not None:
+            self.handle(put)
 
     def do_ask_why(self, number: int) -> None:
         dice = Dice(number)

@@ -336,3 +336,38 @@ def test_the_invitation_of_the_environment_is_there_and_made_once() -> None:
         assert (await app.hub.keeper.ask(c.Snapshot())).open_jobs == 0
 
     at_work(story, invitation="cgi_of-a-test-that-is-long")
+
+
+# --- opening: what would clash in the store ----------------------------------------------------------
+
+
+def test_two_jobs_of_one_name_opened_at_once_do_not_meet_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects everybody: a name taken and let go while another opening has looked already would clash in the commit,
+    and the hub would begin anew."""
+
+    async def story(app: App, blobs: HeldBlobs) -> None:
+        first_waits, resets = asyncio.Event(), list[str]()
+        app.hub.keeper.resets.append(resets.append)
+        ready, calls = app.hub.programs.ready, 0
+
+        async def slow(digest: str, runtime: str) -> bool:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                await first_waits.wait()
+            return await ready(digest, runtime)
+
+        monkeypatch.setattr(app.hub.programs, "ready", slow)
+        first = asyncio.create_task(opened(app, name="one", key="1"))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(opened(app, name="one", key="2"))
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+        if second.done():
+            await app.hub.submissions.cancel(ADA, second.result())
+        first_waits.set()
+        answers = await asyncio.gather(first, second, return_exceptions=True)
+        assert sorted(isinstance(answer, Conflict) for answer in answers) == [False, True]
+        assert resets == []
+
+    at_work(story)

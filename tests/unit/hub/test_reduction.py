@@ -323,3 +323,15 @@ def test_decimal_sums_do_not_depend_on_who_was_first(values: list[float], data: 
                 results.settle(ordinal, TaskState.VALIDATED, ok(repr(value).encode()))
             answers.add(results.answer().value)
     assert len(answers) == 1
+
+
+def test_a_task_split_thousands_of_times_over_is_read_like_any_other() -> None:
+    """Protects answers: a node that gives back all but one unit each time makes a chain deeper than any stack."""
+    deep = 1_500
+    results = Results("collect", tasks=2 * deep + 1)
+    for level in range(deep):
+        parent = 2 * level if level else 0
+        results.settle(parent, TaskState.SPLIT, at=level, stop=deep + 1, parent=parent - 2 if level else -1)
+        results.settle(2 * level + 1, TaskState.VALIDATED, ok(b"%d" % level), at=level, stop=level + 1, parent=parent)
+    results.settle(2 * deep, TaskState.VALIDATED, ok(b"%d" % deep), at=deep, stop=deep + 1, parent=2 * deep - 2)
+    assert results.answer().value == [b"%d" % each for each in range(deep + 1)]

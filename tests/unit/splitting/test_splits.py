@@ -84,5 +84,15 @@ def test_what_cannot_be_cut_says_why(split: Split, says: str) -> None:
 
 
 def test_the_widest_range_passes() -> None:
-    """Bounds are 64-bit: both ends are allowed."""
-    check(Range(-limits.RANGE_BOUND, limits.RANGE_BOUND))
+    """Bounds are 64-bit, and so are the positions of tasks in the range: its width is bounded too."""
+    check(Range(0, limits.RANGE_BOUND))
+    check(Range(-limits.RANGE_BOUND, 0))
+    with pytest.raises(BadInput, match="holds"):
+        check(Range(-1, limits.RANGE_BOUND))
+
+
+@pytest.mark.parametrize("split", [Range(0, 10, 10**30), Lines(10**30)])
+def test_a_piece_no_message_could_say_is_refused(split: Split) -> None:
+    """Protects links: JSON lets in integers of any size, and msgpack carries 64 bits."""
+    with pytest.raises(BadInput):
+        check(split)

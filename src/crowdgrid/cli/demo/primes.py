@@ -126,7 +126,8 @@ class _Act:
         self._shown.say(f"Killed {VICTIM} at {kill.at:.0%} while it held {held:,} tasks.")
         self._until(lambda: leased <= self.watch.ordinals, "What the agent held was not done by others")
         kill.seconds = time.monotonic() - killed
-        self._shown.say(f"All {len(leased):,} tasks leased then are settled, {kill.seconds:.1f} s after the kill.")
+        text = f"All {len(leased):,} tasks leased then, to whomever, are settled {kill.seconds:.1f} s after the kill."
+        self._shown.say(text)
         return kill
 
     def _leased(self) -> set[int]:
@@ -136,9 +137,9 @@ class _Act:
     def kill_hub(self, share: float) -> Kill:
         """Kill the hub, start it again, and wait until the next task settles."""
         self._until(lambda: self._share >= share, f"The job was not {share:.0%} done")
-        kill = Kill("hub", self._share, self._job.counts.in_progress)
-        self.kills.append(kill)
         leased = self._leased()
+        kill = Kill("hub", self._share, len(leased))
+        self.kills.append(kill)
         killed = time.monotonic()
         self._crowd.kill_hub()
         self._shown.say(f"Killed the hub at {kill.at:.0%}, with {kill.held:,} tasks leased, and started it again.")
@@ -147,7 +148,7 @@ class _Act:
         self._shown.say(f"Work went on {kill.seconds:.1f} s after the kill.")
         self._until(lambda: leased <= self.watch.ordinals, "What was leased at the kill was not finished")
         took = time.monotonic() - killed
-        self._shown.say(f"All {len(leased):,} tasks leased then are settled, {took:.1f} s after the kill.")
+        self._shown.say(f"All {len(leased):,} tasks leased then are settled {took:.1f} s after the kill.")
         return kill
 
     def finish(self) -> int:

@@ -39,7 +39,7 @@ class Report:
     def show(self) -> None:
         """Print it."""
         click.echo()
-        titles = ("job", "answer", "expected", "right", "tasks", "tasks/s", "seconds")
+        titles = ("job", "answer", "expected", "tasks", "tasks/s", "seconds")
         table(titles, [*map(_of_search, self.searches), _of_count(self.count)], right=titles[1:])
         table(("node", "tasks", "share"), _shares(self), right=("tasks", "share"))
         table(
@@ -55,12 +55,10 @@ class Report:
 
 
 def _of_search(search: Search) -> tuple[object, ...]:
-    stop = f"stopped {search.stopped_seconds * 1000:.0f} ms after"
     return (
-        f"nonce of block {search.block.height:,} ({stop})",
-        search.found if search.found is not None else "none",
+        f"nonce of block {search.block.height:,}",
+        _answer(search.found, search.right),
         search.block.nonce,
-        _yes(search.right),
         search.tasks,
         f"{search.tasks / search.seconds:,.0f}",
         f"{search.seconds:.1f}",
@@ -70,9 +68,8 @@ def _of_search(search: Search) -> tuple[object, ...]:
 def _of_count(count: Count) -> tuple[object, ...]:
     return (
         f"primes below {count.below:,}",
-        count.answer if count.answer is not None else "none",
+        _answer(count.answer, count.answer == count.expected),
         count.expected if count.expected is not None else "not known",
-        _yes(count.answer == count.expected),
         count.tasks,
         f"{count.tasks / count.seconds:,.0f}",
         f"{count.seconds:.1f}",
@@ -85,6 +82,10 @@ def _shares(report: Report) -> list[tuple[object, ...]]:
         total.update(search.by_node)
     whole = max(1, sum(total.values()))
     return [(name, tasks, f"{tasks / whole:.1%}") for name, tasks in sorted(total.items())]
+
+
+def _answer(found: int | None, right: bool) -> str:
+    return f"{'✓' if right else '✗'} {'none' if found is None else f'{found:,}'}"
 
 
 def _yes(right: bool) -> str:

@@ -76,7 +76,8 @@ def search_all(crowd: Crowd, shown: Stage, size: int) -> list[Search]:
 
 def _search(crowd: Crowd, shown: Stage, block: Block, size: int) -> Search:
     window = window_of(block.nonce, size)
-    shown.act(f"nonce of block {block.height:,} in [{window.start:,}, {window.stop:,})")
+    shown.say(f"Block {block.height:,}: its nonce is searched for in [{window.start:,}, {window.stop:,}).")
+    shown.act(f"nonce of block {block.height:,}")
     began = time.monotonic()
     job = crowd.grid.run(kernels.path("nonces"), args=[block.header], split=window, reduce="first")
     watch = Watch(job)
@@ -92,7 +93,10 @@ def _search(crowd: Crowd, shown: Stage, block: Block, size: int) -> Search:
     watch.stop()
     found = int(answer) if answer else None
     cancelled = TASKS_A_WINDOW - watch.tasks
-    shown.at(1.0, f"{found or 'nothing'} found after {watch.tasks} tasks, {cancelled} spared")
+    shown.at(1.0, f"{found or 'nothing'}, {watch.tasks} tasks, {cancelled} spared")
+    stopped = max(0.0, ended - watch.last)
+    if found is not None:
+        shown.say(f"Block {block.height:,}: found; the search stopped everywhere {stopped * 1000:.0f} ms later.")
     return Search(
         block=block,
         window=window,
@@ -101,7 +105,7 @@ def _search(crowd: Crowd, shown: Stage, block: Block, size: int) -> Search:
         tasks=watch.tasks,
         by_node=_by_name(crowd, watch),
         seconds=ended - began,
-        stopped_seconds=max(0.0, ended - watch.last),
+        stopped_seconds=stopped,
     )
 
 

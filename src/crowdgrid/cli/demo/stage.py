@@ -80,9 +80,12 @@ def stage(*, quiet: bool = False) -> Iterator[Stage]:
         yield Lines(quiet=quiet)
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
+    # A narrow terminal shortens the bar, never a number.
+    whole = Column(no_wrap=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(table_column=whole),
         TextColumn("{task.fields[text]}"),
     )  # fmt: skip
     with Progress(*columns, console=console()) as progress:

@@ -40,3 +40,5 @@ def check(split: Range) -> None:
         )
     if split.piece < 0:
         raise BadInput("The size of a piece is negative.", hint="Give 1 or more, or 0 to let the grid choose.")
+    if split.piece > limits.RANGE_BOUND:  # no message could say it
+        raise BadInput(f"A piece has at most {limits.RANGE_BOUND:,} integers.", hint="0 lets the grid choose.")

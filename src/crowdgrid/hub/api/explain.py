@@ -70,7 +70,7 @@ async def _from_records(call: Call, job: Job, ordinal: int) -> Explanation:
         raise NotFound("There is no such task on this grid, or it is not yours to see.")
     tried = [
         Reason(
-            f"Attempt {a.attempt} on {await call.hub.names.find(a.node)}: {a.state.name.lower()}."
+            f"Attempt {a.attempt + 1} on {await call.hub.names.find(a.node)}: {a.state.name.lower()}."
             + (f" {a.result.error}" if a.result else "")
         )
         for a in await store.assignments(job.number, ordinal)

@@ -227,7 +227,8 @@ async def resume_job(call: Call) -> JobInfo:
 
 async def retry_job(call: Call) -> JobInfo:
     """Run its abandoned and failed tasks again."""
-    return await _steered(call, commands.Retry)
+    await call.hub.submissions.retry(call.principal, call.path["job"])
+    return await _shown(call)
 
 
 async def prioritise_job(call: Call) -> JobInfo:

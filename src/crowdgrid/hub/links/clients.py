@@ -12,6 +12,7 @@ second, and while it is open the engine knows that somebody is there (`commands.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from crowdgrid.hub.keeper import Keeper
     from crowdgrid.hub.submission import Submissions
 
+log = logging.getLogger("crowdgrid.links")
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -44,6 +47,7 @@ REQUESTS_MAX: Final = 1_000  # unanswered requests of one link; more wait in the
 WINDOW_MAX: Final = 100_000
 ATTEND_RETRY_SECONDS: Final = 1.0
 GRID_VALUES_SHOWN: Final = 1_000
+JOB_BYTES: Final = 512  # roughly what the rest of a job takes in a message
 _UNSEALED: Final = (JobState.VALIDATING, JobState.OPEN)
 _ENDED: Final = (JobState.INVALID, JobState.FINAL, JobState.FAILED, JobState.CANCELLED)
 
@@ -148,14 +152,14 @@ class ClientLinks:
         hand.told = _news(hand.job)
         update = m.JobUpdate(self.info(hand.job))
         for link in hand.links:
-            link.outbox.put(update)
+            link.outbox.put(update, weight_of(update.job))
         self.let_go_if_ended(hand)
 
     def info(self, job: Job) -> m.JobInfo:
         """The job as its owner sees it; a large grid's values and long arguments, which fit no frame, are left out."""
         info = views.job_info(job, self.keeper.ids)
         split = job.spec.split
-        if isinstance(split, Grid) and sum(len(values) for _, values in split.axes) > GRID_VALUES_SHOWN:
+        if isinstance(split, Grid) and not _shown(split):
             info = replace(info, spec=replace(info.spec, split=Grid((), split.piece)))
         if sum(map(len, job.spec.args)) > limits.INLINE_BYTES:
             info = replace(info, spec=replace(info.spec, args=()))
@@ -270,6 +274,8 @@ class ClientLink:
         if isinstance(error, CrowdgridError):
             self.end(error.message)
         elif error is not None:
+            if not isinstance(error, OSError | RuntimeError):
+                log.error("A client's link failed.", exc_info=error)
             self.end("", 0)  # the socket is gone
 
     def _too_slow(self) -> None:
@@ -300,11 +306,11 @@ class ClientLink:
                 await self.outbox.flush()
                 self.end(error.message, 1002)
                 return
-            for message in messages:
+            for message in messages:  # one frame may hold a hundred thousand small ones
+                while self._requests >= REQUESTS_MAX:
+                    self._room.clear()
+                    await self._room.wait()
                 self._take(message)
-            while self._requests > REQUESTS_MAX:
-                self._room.clear()
-                await self._room.wait()
         self.end("", 0)
 
     def _decode(self, frame: bytes) -> list[m.ClientToHub | codec.Unknown]:
@@ -342,7 +348,7 @@ class ClientLink:
         finally:
             self._requests -= 1
             self._room.set()
-        self.outbox.put(answer)
+        self.outbox.put(answer, weight_of(answer.job) if type(answer) is m.Opened else 0)
 
     async def _perform(self, message: m.Open | m.Attach | m.Append | m.Seal | m.CancelJob | m.Read) -> m.Message:
         match message:
@@ -390,6 +396,19 @@ class ClientLink:
             after=message.after,
             window=window,
         )
+
+
+def _shown(split: Grid) -> bool:
+    """Whether a grid's values are few enough to be told."""
+    values = [value for _, axis in split.axes for value in axis]
+    return len(values) <= GRID_VALUES_SHOWN and sum(map(len, values)) <= limits.INLINE_BYTES
+
+
+def weight_of(info: m.JobInfo) -> int:
+    """Bytes (roughly) of the parts of a job that may be long."""
+    split = info.spec.split
+    values = sum(len(value) for _, axis in split.axes for value in axis) if isinstance(split, Grid) else 0
+    return JOB_BYTES + values + sum(map(len, info.spec.args))
 
 
 def _window(rows: int) -> int:

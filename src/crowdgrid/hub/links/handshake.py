@@ -18,7 +18,7 @@ import msgspec
 from crowdgrid import limits
 from crowdgrid.core import commands as c
 from crowdgrid.core.model import Node, NodeState
-from crowdgrid.errors import BadInput, CrowdgridError, NotAllowed, TimedOut, Unavailable
+from crowdgrid.errors import BadInput, Busy, CrowdgridError, NotAllowed, TimedOut, Unavailable
 from crowdgrid.hub.access import Access
 from crowdgrid.hub.keeper import Keeper
 from crowdgrid.hub.links.socket import LinkSocket
@@ -36,6 +36,7 @@ class Handshake:
     def __init__(self, keeper: Keeper, access: Access) -> None:
         self._keeper = keeper
         self._access = access
+        self._joining: set[bytes] = set()  # keys of nodes that are being looked up or joining
 
     async def of(self, socket: LinkSocket, address: str) -> tuple[Node, m.Hello]:
         """The node at the other end, proved, as it is to be connected.
@@ -53,9 +54,13 @@ class Handshake:
                 await self._prove(socket, hello)
         except TimeoutError:
             raise TimedOut(f"The node did not prove itself within {_SECONDS} s.") from None
-        known = await self._keeper.store.node_keyed(hello.key)
-        if known is None:
-            known = await self._join(hello, address)
+        if hello.key in self._joining:  # two nodes of one key would clash in the store, and stop everybody
+            raise Busy("A node with this key is just joining over another link.")
+        self._joining.add(hello.key)
+        try:
+            known = await self._keeper.store.node_keyed(hello.key) or await self._join(hello, address)
+        finally:
+            self._joining.discard(hello.key)
         return _told(known, hello), hello
 
     async def _prove(self, socket: LinkSocket, hello: m.Hello) -> None:

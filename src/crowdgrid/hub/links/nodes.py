@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 from crowdgrid import limits
@@ -18,7 +19,7 @@ from crowdgrid.blobs import Blobs
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import Assignment, AssignmentKey, Job, Node, Outcome, Task, Verdict
-from crowdgrid.errors import BadInput, Busy, CrowdgridError, NotFound
+from crowdgrid.errors import BadInput, Busy, CrowdgridError, NotFound, Unavailable
 from crowdgrid.hub.access import Access
 from crowdgrid.hub.inputs import Inputs
 from crowdgrid.hub.keeper import Keeper
@@ -37,12 +38,15 @@ log = logging.getLogger("crowdgrid.links")
 _VERIFIERS: Final = 2
 _RETRY_AFTER_MS: Final = 500
 _LEASE_BYTES: Final = 128  # of a lease in a frame, apart from its input
+_PART_BYTES: Final = 96  # of a part of an input in a frame, apart from its data
+_SPEC_BYTES: Final = 1024  # of a spec in a frame, apart from its arguments; generously
+_COMMANDS: Final = 64  # a link hands to the keeper before it waits until they are handled
 
 
 class NodeLink:
     """One node that is connected."""
 
-    __slots__ = ("adopting", "blob_token", "key", "node", "notes", "session", "socket")
+    __slots__ = ("adopted", "adopting", "blob_token", "key", "node", "notes", "session", "socket", "told")
 
     def __init__(self, node: Node, session: int, socket: LinkSocket) -> None:
         self.node = node.number
@@ -51,6 +55,8 @@ class NodeLink:
         self.socket = socket
         self.blob_token = secrets.token_hex(32)
         self.notes: dict[bytes, Note] = {}
+        self.told = {False: 0, True: 0}  # commands (reports: True) since it last waited for the keeper
+        self.adopted: dict[bytes, Note] = {}  # notes of what it says it holds from an earlier link or hub
         self.adopting = False  # notes are being made of what it holds from an earlier link
 
 
@@ -99,12 +105,13 @@ class NodeLinks:
         if link is None:
             return False
         program = bytes.fromhex(digest)
-        return any(note.program == program or digest in note.blobs for note in link.notes.values())
+        notes = (*link.notes.values(), *link.adopted.values())
+        return any(note.program == program or digest in note.blobs for note in notes)
 
     def may_write(self, token: str) -> bool:
         """Whether the node with this blob token holds any assignment."""
         link = self._tokens.get(token)
-        return link is not None and bool(link.notes)
+        return link is not None and bool(link.notes or link.adopted)
 
     async def close(self, reason: str = "The hub is going down.") -> None:
         """Close every link; nodes come back by themselves."""
@@ -187,10 +194,32 @@ class NodeLinks:
         self._tokens.pop(link.blob_token, None)
         if self._links.get(link.node) is link:
             del self._links[link.node]
-        if not self._keeper.problem:
-            self._keeper.tell(c.Disconnect(link.node, link.session))
+        self._spawn(self._tell_parting(link))
+
+    async def _tell_parting(self, link: NodeLink) -> None:
+        """The engine must hear of it, or it would go on giving leases to a link that is gone."""
+        while not self._keeper.problem:
+            try:
+                self._keeper.tell(c.Disconnect(link.node, link.session))
+                return
+            except Busy:
+                await asyncio.sleep(_RETRY_AFTER_MS / 1000)
 
     # --- what nodes say ----------------------------------------------------------------------------
+
+    async def _tell(self, link: NodeLink, command: c.Command) -> None:
+        """Hand a command to the keeper; every so many of a link wait until they are handled. The queue is everybody's:
+        one frame may hold a hundred thousand heartbeats, and must not fill it."""
+        bulk = type(command) is c.Report
+        link.told[bulk] += 1
+        if link.told[bulk] < _COMMANDS:
+            self._keeper.tell(command)
+            return
+        link.told[bulk] = 0
+        handled = self._keeper.submit(command)
+        await asyncio.wait([handled])
+        if error := handled.exception():
+            log.info("A %s was refused: %s", type(command).__name__, error)
 
     async def _take(self, link: NodeLink, message: m.NodeToHub | codec.Unknown) -> None:
         match message:
@@ -198,19 +227,19 @@ class NodeLinks:
                 await self._report(link, message)
             case m.Fetch():
                 slots = min(max(message.slots, 0), limits.HELD_ASSIGNMENTS)
-                self._keeper.tell(c.Fetch(link.node, slots, message.milli_cpus, message.memory_bytes))
+                await self._tell(link, c.Fetch(link.node, slots, message.milli_cpus, message.memory_bytes))
             case m.Heartbeat():
-                self._heartbeat(link, message)
+                await self._heartbeat(link, message)
             case m.Decline():
                 keys = self._keys(message.assignments)
-                self._keeper.tell(c.Decline(link.node, keys, message.reason[:200]))
+                await self._tell(link, c.Decline(link.node, keys, message.reason[:200]))
                 self._forget(link, message.assignments)
             case m.Retract():
                 for key in self._keys((message.assignment,)):
-                    self._keeper.tell(c.Retract(link.node, key, message.reason[:200]))
+                    await self._tell(link, c.Retract(link.node, key, message.reason[:200]))
             case m.Remainder():
                 for key in self._keys((message.assignment,)):
-                    self._keeper.tell(c.Remainder(link.node, key, message.at))
+                    await self._tell(link, c.Remainder(link.node, key, message.at))
             case m.Progress() | m.Bye():
                 pass
             case codec.Unknown():
@@ -218,12 +247,14 @@ class NodeLinks:
             case _:
                 link.socket.say(m.Error("bad_input", f"{type(message).__name__} does not belong here."))
 
-    def _heartbeat(self, link: NodeLink, message: m.Heartbeat) -> None:
+    async def _heartbeat(self, link: NodeLink, message: m.Heartbeat) -> None:
         tokens = message.held[: limits.HELD_ASSIGNMENTS]
         keys = self._keeper.ids.assignment_numbers(tokens)
-        self._keeper.tell(c.Heartbeat(link.node, tuple(key for key in keys if key is not None)))
+        await self._tell(link, c.Heartbeat(link.node, tuple(key for key in keys if key is not None)))
         link.socket.say(m.Beat(message.sent))
-        unknown = [(token, key) for token, key in zip(tokens, keys) if key is not None and token not in link.notes]
+        link.adopted = {token: link.adopted[token] for token in tokens if token in link.adopted}
+        known = link.notes.keys() | link.adopted.keys()
+        unknown = [(token, key) for token, key in zip(tokens, keys) if key is not None and token not in known]
         if unknown and not link.adopting:
             link.adopting = True
             self._spawn(self._adopt(link, unknown))
@@ -234,7 +265,7 @@ class NodeLinks:
             for token, key in unknown:
                 note = await self._note(link, key)
                 if note is not None and note.node == link.node and not link.socket.closed:
-                    link.notes[token] = note
+                    link.adopted[token] = note
         except CrowdgridError as error:
             log.info("What a node holds could not be looked up: %s", error)
         finally:
@@ -246,6 +277,7 @@ class NodeLinks:
     def _forget(self, link: NodeLink, tokens: Sequence[bytes]) -> None:
         for token in tokens:
             link.notes.pop(token, None)
+            link.adopted.pop(token, None)
 
     # --- reports --------------------------------------------------------------------------------------
 
@@ -254,11 +286,16 @@ class NodeLinks:
         reports.check_shape(report)
         keys = self._keeper.ids.assignment_numbers([entry.assignment for entry in report.results])
         notes = [
-            link.notes.get(entry.assignment) or await self._note(link, key)
+            link.notes.get(entry.assignment) or link.adopted.get(entry.assignment) or await self._note(link, key)
             for entry, key in zip(report.results, keys, strict=True)
         ]
         grid = self._keeper.grid.grid_id
-        reports.check_leaves(grid, report, notes)
+        for at in reports.unlike(grid, report, notes):
+            if report.results[at].assignment in link.notes:
+                raise BadInput("A result is not what was signed.", hint="Is the node's program up to date?")
+            # Given out in an earlier life of this grid: restored from a backup, it gave the same number out again.
+            log.warning("A node has a result of an assignment that is another one here; it is passed over.")
+            notes[at] = None
         loop = asyncio.get_running_loop()
         good = await loop.run_in_executor(
             self._verifiers, signing.verify_leaves, link.key, grid, report.leaves, report.signature
@@ -275,7 +312,7 @@ class NodeLinks:
         if strange:
             link.socket.say(m.Acknowledge(tuple((token, Verdict.UNKNOWN) for token in strange)))
         if known:
-            self._keeper.tell(c.Report(link.node, tuple(known), report.leaves, report.signature))
+            await self._tell(link, c.Report(link.node, tuple(known), report.leaves, report.signature))
 
     async def _check_blobs(self, report: m.Report) -> None:
         """A result may name only what has been put here; anything else could never be read. Raises BadInput."""
@@ -366,11 +403,15 @@ class NodeLinks:
                 given = await self._inputs.lease_input(job, task)
             except CrowdgridError as error:
                 log.error("The input of a task could not be read: %s", error)
-                why = f"The hub could not read its input: {error}"
-                broken = c.Reported(assignment.key, Outcome.NODE_ERROR, bytes(32), error=why)
-                self._keeper.tell(c.Report(link.node, (broken,)))
+                self._cannot_send(link, assignment, f"The hub could not read its input: {error}")
                 continue
             self._send(link, [(job, task, assignment, given)])
+
+    def _cannot_send(self, link: NodeLink, assignment: Assignment, why: str) -> None:
+        """The task goes back to the queue as if its node had failed, and is given up after some times."""
+        broken = c.Reported(assignment.key, Outcome.NODE_ERROR, bytes(32), error=why)
+        with suppress(Busy, Unavailable):  # then its lease runs out
+            self._keeper.tell(c.Report(link.node, (broken,)))
 
     def _send(self, link: NodeLink, ready: list[tuple[Job, Task, Assignment, Input]]) -> None:
         tokens = self._keeper.ids.assignments([assignment.key for _, _, assignment, _ in ready])
@@ -378,18 +419,22 @@ class NodeLinks:
         leases: list[m.Lease] = []
         size = 0
         for token, (job, task, assignment, given) in zip(tokens, ready, strict=True):
+            weight = _weight(given)
+            if weight > limits.FRAME_BYTES // 2:
+                self._cannot_send(link, assignment, "Its input has too many parts for one message: use smaller pieces.")
+                continue
             known = specs.get(job.number)
             if known is None:
+                size += _SPEC_BYTES + sum(len(arg) * 4 for arg in job.spec.args)
                 program_bytes = self._sizes.get(job.spec.program, 0)
                 known = specs[job.number] = (len(specs), spec_of(job, self._keeper.ids.job(job.number), program_bytes))
             link.notes[token] = note_of(job, task, assignment, given)
             parent = self._parent(link, task)
             leases.append(m.Lease(token, known[0], task.start, task.stop, given, assignment.deadline_ms, parent))
-            size += _LEASE_BYTES + sum(len(part.data) for part in given.parts)
-            size += sum(len(argument) for tail in given.tails for argument in tail)
-            if size > limits.FRAME_BYTES // 2:
+            size += weight
+            if size > limits.FRAME_BYTES // 4:
                 link.socket.say(m.Assign(tuple(spec for _, spec in specs.values()), tuple(leases)))
-                leases, size = [], 0
+                specs, leases, size = {}, [], 0
         if leases:
             link.socket.say(m.Assign(tuple(spec for _, spec in specs.values()), tuple(leases)))
 
@@ -406,3 +451,9 @@ class NodeLinks:
         work = asyncio.get_running_loop().create_task(coroutine)
         self._work.add(work)
         work.add_done_callback(self._work.discard)
+
+
+def _weight(given: Input) -> int:
+    """Bytes of a lease in a frame, roughly and not too few."""
+    parts = sum(_PART_BYTES + len(part.data) for part in given.parts)
+    return _LEASE_BYTES + parts + sum(len(argument) * 4 + 3 for tail in given.tails for argument in tail)

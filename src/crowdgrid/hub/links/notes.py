@@ -20,7 +20,7 @@ from crowdgrid.store import Store
 class Note(msgspec.Struct, frozen=True, gc=False):
     """An assignment in a node's hands.
 
-    `program` and `input` are SHA-256 digests of 32 bytes; `blobs` the hex digests its input names.
+    `program` and `input` (with the job's arguments) are SHA-256 digests of 32 bytes; `blobs` the hex digests its input names.
     """
 
     key: AssignmentKey
@@ -40,7 +40,7 @@ def note_of(job: Job, task: Task, assignment: Assignment, given: Input) -> Note:
         assignment.key,
         assignment.node,
         bytes.fromhex(spec.program),
-        input_digest(given),
+        input_digest(given, spec.args),
         tuple(blobs_of(given)),
         spec.reduce,
         per_item(spec.split),

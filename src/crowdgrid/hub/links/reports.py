@@ -47,16 +47,18 @@ def check_shape(report: m.Report) -> None:
             raise BadInput("A result's digest or usage is not what it should be.")
 
 
-def check_leaves(grid: bytes, report: m.Report, notes: Sequence[Note | None]) -> None:
-    """Step 2, for the results whose note is known. Raises BadInput."""
+def unlike(grid: bytes, report: m.Report, notes: Sequence[Note | None]) -> list[int]:
+    """Step 2, for the results whose note is known: those that are not what was signed, by index."""
     leaves = report.leaves
-    for entry, place, note in zip(report.results, report.places, notes, strict=True):
+    found: list[int] = []
+    for at, (entry, place, note) in enumerate(zip(report.results, report.places, notes, strict=True)):
         if note is None:
             continue
         usage = (entry.cpu_ms, entry.wall_ms, entry.memory_bytes, entry.size)
         leaf = leaf_bytes(grid, entry.assignment, note.program, note.input, entry.outcome, entry.digest, usage)
         if leaf_hash(leaf) != leaves[place * 32 : place * 32 + 32]:
-            raise BadInput("A result is not what was signed.", hint="Is the node's program up to date?")
+            found.append(at)
+    return found
 
 
 def reported(entry: m.ResultEntry, place: int, key: AssignmentKey, note: Note) -> Reported:

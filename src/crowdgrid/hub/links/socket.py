@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
 from crowdgrid import limits
+from crowdgrid.errors import TooLarge
 from crowdgrid.hub.metrics import LinkFigures
 from crowdgrid.protocol import codec
 from crowdgrid.protocol.messages import Message
@@ -30,6 +31,18 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CLOSE_SECONDS: Final = 2.0  # a peer that reads nothing is not waited for any longer
 _OUTBOX_MESSAGES: Final = limits.FRAMES_QUEUED * 64
+
+
+def _frames(messages: Sequence[Message]) -> Iterator[bytes]:
+    """Frames of `messages`; one message too large for any frame is left out and the others still go."""
+    try:
+        yield from codec.frames(messages)
+    except TooLarge as error:
+        if len(messages) == 1:
+            log.error("A message could not be sent: %s", error.message)
+            return
+        for message in messages:
+            yield from _frames((message,))
 
 
 class LinkSocket:
@@ -84,7 +97,7 @@ class LinkSocket:
             while self._outbox and not self.closed:
                 messages = list(self._outbox)
                 self._outbox.clear()
-                for frame in codec.frames(messages):
+                for frame in _frames(messages):
                     self._traffic.frames_out += 1
                     self._traffic.bytes_out += len(frame)
                     await self._send({"type": "websocket.send", "bytes": frame})
