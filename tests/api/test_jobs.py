@@ -246,6 +246,23 @@ def test_a_job_is_paused_resumed_prioritised_cancelled_and_removed(
     refusal(person.get(place), 404, "not_found")
 
 
+def test_an_ended_job_runs_again_what_failed(hub: RunningHub, person: httpx.Client, open_job: Open) -> None:
+    """The task that failed is leased once more, its new answer counts, and the other's stays."""
+    job = open_job(reduce="sum", split={"kind": "range", "start": 0, "stop": 2, "piece": 1}, max_errors=1)
+    node = hub.node()
+    node.work(b"7")
+    node.fetch()
+    node.report(node.lease(), error="It exited with 3.", outcome=Outcome.PROGRAM_ERROR)
+    refusal(person.get(f"/v1/jobs/{job['id']}/answer", params={"wait": 10}), 422, "job_failed")
+    retried = person.post(f"/v1/jobs/{job['id']}/retry")
+    assert retried.status_code == 200, retried.text
+    node.work(b"35")
+    node.leave()
+    answer = person.get(f"/v1/jobs/{job['id']}/answer", params={"wait": 10})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["value"] == 42
+
+
 def test_an_answer_that_is_not_there_yet_says_how_far_it_is(person: httpx.Client, open_job: Open) -> None:
     job = open_job()
     refusal(person.get(f"/v1/jobs/{job['id']}/answer"), 409, "conflict", "0 of 10", "wait")

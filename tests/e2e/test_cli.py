@@ -90,6 +90,13 @@ def test_run_reads_lines_items_and_grids(crowdgrid: Callable[..., Ran], tmp_path
     assert crowdgrid("run", ECHO, "--grid", "x=1,2", "--", "-v")[1] == "-v --x 1\n-v --x 2\n"
 
 
+def test_counters_are_merged_by_the_name_the_help_gives(crowdgrid: Callable[..., Ran], tmp_path: Path) -> None:
+    file = tmp_path / "counts.txt"
+    file.write_text('{"a": 1}\n{"a": 2, "b": 1}\n')
+    told = crowdgrid("run", ECHO, "--items", str(file), "--reduce", "merge-counters", "--json")
+    assert _json(told) == {"a": 3, "b": 1}
+
+
 def test_a_detached_job_is_found_followed_and_fetched(crowdgrid: Callable[..., Ran]) -> None:
     code, told, hint = crowdgrid("run", PRIMES, "--range", "0:1000", "--reduce", "sum", "--name", "d", "--detach")
     assert code == 0
@@ -136,6 +143,7 @@ def test_what_went_wrong_is_in_the_logs(crowdgrid: Callable[..., Ran]) -> None:
     assert "usage: primes" in err, "the end of its standard error is where programs say what is wrong"
     assert "jobs logs broken" in err
     assert "exit" in crowdgrid("jobs", "logs", "broken")[1]
+    assert crowdgrid("why", "broken")[1].startswith("It is final.\n  · Of its runs 1 failed")
     assert crowdgrid("jobs", "results", "broken", "--partial") == (0, "", "")
     assert _json(crowdgrid("jobs", "logs", "broken", "--json"))["errors"][0]["unit"] == 0
 

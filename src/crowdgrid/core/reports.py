@@ -11,7 +11,6 @@ from functools import partial
 
 import msgspec
 
-from crowdgrid import limits
 from crowdgrid.core import asking, leasing
 from crowdgrid.core.commands import Recalled, Report, Reported
 from crowdgrid.core.effects import Acknowledge
@@ -72,13 +71,15 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
         state.save(spoilt)
         job = state.jobs[spoilt.job]
         job.lost += 1
-        leasing.turn_down(state, job, spoilt.node, limits.FAILED_MS)  # let somebody else try first
+        leasing.turn_down_failed(state, job, spoilt.node)
         state.touch(job)
         leasing.requeue(state, job, job.open[spoilt.ordinal], f"Its node failed: {reported.error}", stale=True)
         return
     leasing.release(state, held)
     job = state.jobs[held.assignment.job]
     task = job.open[held.assignment.ordinal]
+    if job.failed:
+        job.failed.pop(held.assignment.node, None)
     _measure(job, held.assignment.node, task.stop - task.start, reported.wall_ms)
     # Use is bounded by how long the node had the task: one that claims an age would push the job's owner behind
     # everybody else for weeks.

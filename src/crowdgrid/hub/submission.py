@@ -231,7 +231,8 @@ class Submissions:
 
     async def retry(self, principal: Principal, job: str) -> None:
         """Run failed and abandoned tasks again, also when the job has ended."""
-        known = await self._mine(principal, job)
+        known = await self.find(principal, job)
+        authorize(principal, Verb.CHANGE, known)
         await self._keeper.ask(commands.Retry(known.number, known))
 
 

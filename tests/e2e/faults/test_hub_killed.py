@@ -10,6 +10,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 import crowdgrid
 from crowdgrid import kernels
 from tests.e2e.faults.feeding import Feeder
@@ -22,6 +24,7 @@ RECOVERY_SECONDS = 15.0
 PRIMES_TO, PRIMES = (100_000_000, 5_761_455) if KILLS <= 20 else (400_000_000, 21_336_326)
 
 
+@pytest.mark.timeout(90 + 10 * KILLS)
 def test_nothing_acknowledged_is_lost_and_nothing_counted_twice(tmp_path: Path) -> None:
     """A client that appends and reads, a WASM job, two agents, and a hub that dies again and again under them."""
     print(f"CROWDGRID_SEED={SEED} CROWDGRID_KILLS={KILLS}")

@@ -50,7 +50,7 @@ def test_the_name_of_a_job_that_is_retried_stays_its_own() -> None:
     rig.report(rig.node(1), *rig.plan(), outcome=Outcome.PROGRAM_ERROR)
     rig.do(c.Retry(job, rig.job(job)))
     rig.wait(limits.NAMES_REST_MS)
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="named 'primes'"):
         rig.submit(name="primes")
 
 

@@ -263,6 +263,19 @@ def test_a_late_answer_taken_back_before_the_store_has_spoken_is_not_counted() -
     assert engine.state.jobs[job].validated == 0
 
 
+def test_a_late_answer_given_again_after_it_was_taken_back_is_counted() -> None:
+    rig, job, node, (key,) = _leased()
+    rig.wait(LEASE_MS)
+    engine = rig.engine
+    (first,) = of(e.Recall, engine.handle(c.Report(node, (reported(key),)), rig.now))
+    engine.handle(c.Retract(node, key), rig.now)
+    (second,) = of(e.Recall, engine.handle(c.Report(node, (reported(key),)), rig.now))
+    heard = of(e.Acknowledge, rig.do(rig.read(first)) + rig.do(rig.read(second)))
+    assert [verdict for effect in heard for _, verdict in effect.verdicts] == ["late_unneeded", "counted"]
+    assert rig.job(job).counts.validated == 1
+    assert not engine.state.late
+
+
 def test_rows_read_before_a_task_was_opened_and_settled_again_are_read_anew() -> None:
     """Protects the counters: what a node takes back must be judged by what stands now, not by a page of the past."""
     rig, job, node, (key,) = _leased()

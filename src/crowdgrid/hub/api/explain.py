@@ -63,7 +63,8 @@ async def _job_or_task(call: Call, text: str) -> tuple[Job, int]:
 async def _from_records(call: Call, job: Job, ordinal: int) -> Explanation:
     """What the records tell of a job that has ended, or a task that has left the engine's memory."""
     if ordinal < 0:
-        return Explanation("job", f"It is {job.state.value}. {job.reason}".strip())
+        failed = (Reason(f"Of its runs {job.counts.errors:,} failed; `crowdgrid jobs logs` tells how."),)
+        return Explanation("job", f"It is {job.state.value}. {job.reason}".strip(), failed if job.counts.errors else ())
     store = call.hub.keeper.store
     task = await store.task(job.number, ordinal)
     if task is None:

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from crowdgrid import limits
 from crowdgrid.core import commands
 from crowdgrid.core.model import Items, Job, JobState, Lines, Outcome, TaskState
-from crowdgrid.core.reducing import Answer as RunAnswer
 from crowdgrid.core.reducing import REDUCERS, unpack_answers
+from crowdgrid.core.reducing import Answer as RunAnswer
 from crowdgrid.core.splitting import per_item
 from crowdgrid.errors import BadInput, BadProgram, Conflict, JobFailed, NotFound, TooLarge
 from crowdgrid.hub import views
