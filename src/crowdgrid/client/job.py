@@ -101,6 +101,10 @@ class Job:
         """Undo `pause`."""
         self._rest("POST", f"/v1/jobs/{self.id}/resume")
 
+    def retry(self) -> None:
+        """Run its failed and abandoned tasks again, also when it has ended. Raises Conflict when it was cancelled."""
+        self._rest("POST", f"/v1/jobs/{self.id}/retry")
+
     @property
     def being_fed(self) -> bool:
         """Whether its input is still being read, here."""

@@ -118,7 +118,8 @@ def _jobs_for(state: State, node: NodeRun) -> list[Reason]:
     found = []
     for job in ready[:20]:
         no = objections(job, node, state.now)
-        called = f"Job {job.base.name}" if job.base.name else "A job without a name"
+        own = job.owner == node.record.owner  # a node's owner is told no names of other people's jobs
+        called = f"Job {job.base.name}" if job.base.name and own else "A job" if own else "Somebody else's job"
         found.append(Reason(f"{called}: {' '.join(no) or 'it may run it.'}"))
     return found
 

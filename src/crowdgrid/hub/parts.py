@@ -26,8 +26,12 @@ class BlobLeases(Protocol):
         """Whether an assignment it holds names this blob."""
         ...
 
-    def may_write(self, token: str) -> bool:
-        """Whether it may store results."""
+    def may_write(self, token: str) -> int:
+        """How many bytes of results it may store now; 0 for none."""
+        ...
+
+    def wrote(self, token: str, size: int) -> None:
+        """It stored so many bytes that were not here before."""
         ...
 
 

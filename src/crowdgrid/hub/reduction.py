@@ -162,9 +162,7 @@ class Reduction:
                 continue
             found: list[SettledRow] = []
             for child in await self._store.children(row.task.job, row.task.ordinal):
-                found += await self._store.settled(
-                    child.job, after=child.ordinal - 1, stop=child.ordinal + 1, limit=1
-                )
+                found += await self._store.settled(child.job, after=child.ordinal - 1, stop=child.ordinal + 1, limit=1)
             todo += reversed(found)
 
     async def _read(self, row: SettledRow) -> _Read:

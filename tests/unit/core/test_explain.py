@@ -147,7 +147,10 @@ def test_a_node_at_work_and_a_node_without_work() -> None:
     rig.plan()
     found = _why(rig, node=node)
     assert "It holds 3 assignments and offers 0 more slots." in _texts(found)
-    assert "Job primes: it may run it." in _texts(found)
+    assert "Somebody else's job: it may run it." in _texts(found)
+    assert "primes" not in _texts(found), "a node's owner is not told what other people call their jobs"
+    rig.submit(name="mine", owner="olga")
+    assert "Job mine: it may run it." in _texts(_why(rig, node=node))
     assert found.summary.startswith("It asks for nothing")
 
 

@@ -33,27 +33,45 @@ class BlobInfo(msgspec.Struct, frozen=True):
     size: int
 
 
-def _sign_in(call: Call, verb: Verb, digest: str) -> None:
-    """Let a person or a node pass. Raises NotSignedIn or NotAllowed."""
+def _node_token(call: Call) -> str:
+    """The session token of a node, "" when it is a person who asks."""
+    scheme, _, token = call.request.headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "node" else ""
+
+
+def _sign_in(call: Call, verb: Verb) -> None:
+    """Let a person pass. Raises NotSignedIn or NotAllowed."""
     header = call.request.headers.get("authorization", "")
-    scheme, _, token = header.partition(" ")
-    leases = call.hub.leases
-    if scheme.lower() == "node":
-        allowed = leases.may_read(token, digest) if verb is Verb.READ else leases.may_write(token)
-        if not allowed:
-            raise NotAllowed("No assignment this node holds names this blob.", hint="The lease may have ended.")
-        return
     address = call.request.client.host if call.request.client else ""
     authorize(call.hub.access.principal(header or None, address), verb, Place.BLOBS)
+
+
+def _may_read(call: Call, digest: str) -> None:
+    """Let a person, or a node whose lease names the blob, pass. Raises NotSignedIn or NotAllowed."""
+    token = _node_token(call)
+    if not token:
+        _sign_in(call, Verb.READ)
+    elif not call.hub.leases.may_read(token, digest):
+        raise NotAllowed("No assignment this node holds names this blob.", hint="The lease may have ended.")
 
 
 async def put_blob(call: Call) -> Answer:
     """Store content under its SHA-256."""
     digest = check_digest(call.path["digest"])
-    _sign_in(call, Verb.CREATE, digest)
-    check_length(call.request, limits.BLOB_BYTES)
+    token, size_max = _node_token(call), limits.BLOB_BYTES
+    if not token:
+        _sign_in(call, Verb.CREATE)
+    elif not (size_max := call.hub.leases.may_write(token)):
+        raise NotAllowed(
+            "This node may not put a blob now.",
+            hint="It holds no assignment, or has put much that no report has named yet.",
+        )
+    check_length(call.request, size_max)
+    is_new = await call.hub.blobs.size(digest) is None
     pieces = _pieces(call.request)
-    size = await call.hub.blobs.put(pieces, digest=digest, size_max=limits.BLOB_BYTES)
+    size = await call.hub.blobs.put(pieces, digest=digest, size_max=size_max)
+    if token and is_new:
+        call.hub.leases.wrote(token, size)
     async for _ in pieces:  # it was here already: a client that still sends must be able to read the answer
         pass
     return Answer(BlobInfo(digest, size))
@@ -80,7 +98,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 async def get_blob(call: Call) -> Response:
     """The content, or with a Range header one stretch of it (RFC 9110, section 14)."""
     digest = check_digest(call.path["digest"])
-    _sign_in(call, Verb.READ, digest)
+    _may_read(call, digest)
     size = await call.hub.blobs.size(digest)
     if size is None:
         raise NotFound(f"The blob {digest[:12]}… is not here.")

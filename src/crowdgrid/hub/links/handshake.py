@@ -111,7 +111,11 @@ def _check(hello: m.Hello) -> None:
         raise BadInput("The node's speed is not a plausible number.")
     if not (1 <= hello.milli_cpus <= 1 << 30 and 0 <= hello.memory_bytes <= limits.MEMORY_BYTES_MAX * 64):
         raise BadInput("The node's CPUs or memory are not a plausible number.")
-    if max(len(msgspec.json.encode(hello.inventory)), len(msgspec.json.encode(hello.benchmarks))) > _ABOUT_BYTES:
+    try:
+        size = max(len(msgspec.json.encode(hello.inventory)), len(msgspec.json.encode(hello.benchmarks)))
+    except (TypeError, ValueError, RecursionError):
+        raise BadInput("Inventory and benchmarks hold only what JSON can say.") from None
+    if size > _ABOUT_BYTES:
         raise BadInput(f"Inventory and benchmarks may be {_ABOUT_BYTES:,} bytes each.")
 
 

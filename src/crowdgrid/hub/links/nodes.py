@@ -27,6 +27,7 @@ from crowdgrid.hub.links import reports
 from crowdgrid.hub.links.handshake import Handshake
 from crowdgrid.hub.links.notes import Jobs, Note, note_again, note_of, spec_of
 from crowdgrid.hub.links.socket import GOING_AWAY, PROTOCOL_ERROR, LinkSocket, Receive, Send
+from crowdgrid.hub.links.unclaimed import Unclaimed
 from crowdgrid.hub.metrics import LinkFigures
 from crowdgrid.ids import did_of
 from crowdgrid.protocol import codec, signing
@@ -81,6 +82,7 @@ class NodeLinks:
         self._keeper = keeper
         self._inputs = inputs
         self._blobs = blobs
+        self._unclaimed = Unclaimed(keeper.now)
         self._sizes = program_sizes if program_sizes is not None else {}
         self._jobs = Jobs(keeper.store)
         self._handshake = Handshake(keeper, access)
@@ -108,10 +110,18 @@ class NodeLinks:
         notes = (*link.notes.values(), *link.adopted.values())
         return any(note.program == program or digest in note.blobs for note in notes)
 
-    def may_write(self, token: str) -> bool:
-        """Whether the node with this blob token holds any assignment."""
+    def may_write(self, token: str) -> int:
+        """Bytes the node with this blob token may put now: 0 unless it holds an assignment, and never without end."""
         link = self._tokens.get(token)
-        return link is not None and bool(link.notes or link.adopted)
+        if link is None or not (link.notes or link.adopted):
+            return 0
+        return min(self._unclaimed.left(link.node), limits.OUTPUT_BYTES)
+
+    def wrote(self, token: str, size: int) -> None:
+        """The node with this blob token put a blob that was not here before."""
+        link = self._tokens.get(token)
+        if link is not None:
+            self._unclaimed.put(link.node, size)
 
     async def close(self, reason: str = "The hub is going down.") -> None:
         """Close every link; nodes come back by themselves."""
@@ -284,25 +294,24 @@ class NodeLinks:
     async def _report(self, link: NodeLink, report: m.Report) -> None:
         """Check a report (see `reports`) and hand it to the engine, whose verdicts answer it."""
         reports.check_shape(report)
+        grid = self._keeper.grid.grid_id
+        good = await asyncio.get_running_loop().run_in_executor(
+            self._verifiers, signing.verify_leaves, link.key, grid, report.leaves, report.signature
+        )
+        if not good:  # before anything is looked up for it
+            raise BadInput("The signature of a report is not this node's.")
         keys = self._keeper.ids.assignment_numbers([entry.assignment for entry in report.results])
         notes = [
             link.notes.get(entry.assignment) or link.adopted.get(entry.assignment) or await self._note(link, key)
             for entry, key in zip(report.results, keys, strict=True)
         ]
-        grid = self._keeper.grid.grid_id
         for at in reports.unlike(grid, report, notes):
             if report.results[at].assignment in link.notes:
                 raise BadInput("A result is not what was signed.", hint="Is the node's program up to date?")
             # Given out in an earlier life of this grid: restored from a backup, it gave the same number out again.
             log.warning("A node has a result of an assignment that is another one here; it is passed over.")
             notes[at] = None
-        loop = asyncio.get_running_loop()
-        good = await loop.run_in_executor(
-            self._verifiers, signing.verify_leaves, link.key, grid, report.leaves, report.signature
-        )
-        if not good:
-            raise BadInput("The signature of a report is not this node's.")
-        await self._check_blobs(report)
+        await self._check_blobs(link, report)
         known = [
             reports.reported(entry, place, key, note)
             for entry, place, key, note in zip(report.results, report.places, keys, notes, strict=True)
@@ -314,11 +323,15 @@ class NodeLinks:
         if known:
             await self._tell(link, c.Report(link.node, tuple(known), report.leaves, report.signature))
 
-    async def _check_blobs(self, report: m.Report) -> None:
+    async def _check_blobs(self, link: NodeLink, report: m.Report) -> None:
         """A result may name only what has been put here; anything else could never be read. Raises BadInput."""
         for entry in report.results:
-            if entry.blob and await self._blobs.size(entry.blob) is None:
+            if not entry.blob:
+                continue
+            size = await self._blobs.size(entry.blob)
+            if size is None:
                 raise BadInput("A result names a blob that was not put before it.")
+            self._unclaimed.claim(link.node, size)
 
     async def _note(self, link: NodeLink, key: AssignmentKey | None) -> Note | None:
         if key is None:
