@@ -117,6 +117,8 @@ def _reason(error: BaseException) -> str:
 def refusal(address: Address, error: InvalidHandshake) -> CrowdgridError:
     """Why a hub, or whatever is there, did not open the link."""
     response = getattr(error, "response", None)
+    if response is None and isinstance(error.__cause__, EOFError | OSError):  # say, a hub killed at that moment
+        return Unavailable(f"There is no way to the hub at {address.url}: it hung up before it answered.")
     if response is None:
         return NoHub(f"What answers at {address.url} is no crowdgrid hub: {error}.")
     return from_response(address, response.status_code, bytes(response.body or b""))

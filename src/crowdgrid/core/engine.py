@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import asking, explain, intake, jobs, leasing, nodes, reopening, reports, settling
+from crowdgrid.core import asking, explain, holding, intake, jobs, leasing, nodes, reopening, reports, settling
 from crowdgrid.core import commands as c
 from crowdgrid.core.effects import Check, Effect, JobChanged, Reply, Save
 from crowdgrid.core.model import (
@@ -228,7 +228,7 @@ def _restore_task(
             if assignment is not None:
                 number = assignment.node
                 holder = state.nodes.setdefault(number, NodeRun(known[number], state.now))
-                leasing.hold(state, job, holder, Lease(assignment, state.now, leasing.LEASE_MS))
+                holding.hold(state, job, holder, Lease(assignment, state.now, holding.LEASE_MS))
         # A job that ended and is retried may have left tasks whose assignments are gone.
         leasing.requeue(state, job, task, "Nobody holds it any more.", stale=False)
     else:

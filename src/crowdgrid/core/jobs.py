@@ -7,7 +7,7 @@ from heapq import heappush
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import leasing
+from crowdgrid.core import holding
 from crowdgrid.core.commands import Retry, Submit
 from crowdgrid.core.effects import Check, Reply, TaskChanged
 from crowdgrid.core.lifecycle import JOB, JOB_RUNS, step
@@ -253,7 +253,7 @@ def complete(state: State, job: JobRun) -> None:
     """
     job.ended_at = state.now
     job.sealed = True
-    leasing.withdraw_all(state, job, "The job is complete.", keep=job.spec.final_after_ms > 0)
+    holding.withdraw_all(state, job, "The job is complete.", keep=job.spec.final_after_ms > 0)
     ready.leave(state, None, job)
     move(state, job, JobState.COMPLETED)
     if job.spec.final_after_ms:
@@ -265,7 +265,7 @@ def complete(state: State, job: JobRun) -> None:
 def finish(state: State, job: JobRun, to: JobState, reason: str = "") -> None:
     """End a job. Its open tasks are left as rows: with their job ended they count for nothing, and writing a
     million rows for one word would hold everybody up."""
-    leasing.withdraw_all(state, job, reason or "The job has ended.")
+    holding.withdraw_all(state, job, reason or "The job has ended.")
     move(state, job, to, reason)
     job.ended_at = job.ended_at or state.now
     job.retrying = False

@@ -8,35 +8,25 @@ stale count raised, and a result that comes after all is still welcome while the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from heapq import heappop
 from typing import Final
 
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import jobs
-from crowdgrid.core.effects import Assign, CloseLink, TaskChanged, Withdraw
+from crowdgrid.core import holding, jobs
+from crowdgrid.core.effects import Assign, CloseLink
+from crowdgrid.core.holding import LEASE_MS
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
 from crowdgrid.core.model import Assignment, AssignmentKey, AssignmentState, Task, TaskState
-from crowdgrid.core.scheduling import ready
 from crowdgrid.core.splitting import runs_in
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 
-LEASE_MS = limits.LEASE_SECONDS * 1000
-RECONNECT_MS = limits.RECONNECT_SECONDS * 1000
-
 _FAILED_MS_MAX: Final = 2 * limits.DECLINED_MS
 _replace = msgspec.structs.replace
-_LOST: Final[tuple[TaskState, ...]] = (TaskState.FAILED, TaskState.PENDING, TaskState.IN_QUEUE)
-_GIVEN_BACK: Final[tuple[TaskState, ...]] = (TaskState.IN_QUEUE,)
 
 
 # --- giving ----------------------------------------------------------------------------------
-
-
-def enqueue(job: JobRun, ordinal: int) -> None:
-    """Put an ordinal into the job's queue; lower ordinals, which are older, come first."""
-    heappush(job.queue, ordinal)
 
 
 def cut(state: State, job: JobRun, node: NodeRun, units: int) -> tuple[Task, Assignment]:
@@ -65,27 +55,11 @@ def _give(state: State, job: JobRun, task: Task, node: NodeRun, attempt: int) ->
     deadline_ms = job.spec.timeout_ms * runs * limits.DEADLINE_FACTOR + limits.DEADLINE_SLACK_MS
     assignment = Assignment(task.job, task.ordinal, attempt, number, AssignmentState.LEASED, state.now, deadline_ms)
     job.open[task.ordinal] = task
-    hold(state, job, node, Lease(assignment, state.now, LEASE_MS))
+    holding.hold(state, job, node, Lease(assignment, state.now, LEASE_MS))
     state.save(task)
     state.save(assignment)
     state.touch(job)
     return task, assignment
-
-
-def hold(state: State, job: JobRun, node: NodeRun, held: Lease) -> None:
-    """Note that `node` holds an assignment, and look at it when its lease may run out."""
-    key = held.assignment.key
-    state.leases[key] = held
-    node.held[key] = held
-    state.use_of(job.owner).under_way += job.spec.target_ms
-    look_again(state, node, min(held.expires_at, held.deadline_at))
-
-
-def look_again(state: State, node: NodeRun, at: int) -> None:
-    """Have the node looked at when `at` has come, unless it is looked at before."""
-    if not node.check_at or at < node.check_at:
-        node.check_at = at
-        heappush(state.checks, (at, node.record.number))
 
 
 def send(state: State, node: NodeRun, leases: list[tuple[Task, Assignment]], again: bool = False) -> None:
@@ -115,7 +89,7 @@ def renew(state: State, node: NodeRun, named: Iterable[AssignmentKey]) -> None:
             held_now.expires_at = expires_at
             held_now.missed = 0
     if strange:
-        withdraw(state, node, tuple(strange), "This is no longer yours to do.")
+        holding.withdraw(state, node, tuple(strange), "This is no longer yours to do.")
     forgotten = [held for held in node.held.values() if held.missed >= 2]
     for held in forgotten:
         held.missed = 0
@@ -136,38 +110,12 @@ def turn_down_failed(state: State, job: JobRun, node: int) -> None:
     always free, and would else bring a task to its stale ceiling within seconds while they are busy."""
     job.failed[node] = times = job.failed.get(node, 0) + 1
     alone = not any(other.session and number != node for number, other in state.nodes.items())
-    turn_down(state, job, node, limits.FAILED_MS if alone else min(limits.FAILED_MS << min(times, 16) >> 1, _FAILED_MS_MAX))
-
-
-def withdraw(state: State, node: NodeRun, keys: tuple[AssignmentKey, ...], reason: str) -> None:
-    """Tell a node to drop assignments; if it is away, its next heartbeat gets the same answer."""
-    if node.session:
-        state.emit(Withdraw(node.record.number, node.session, keys, reason))
+    turn_down(
+        state, job, node, limits.FAILED_MS if alone else min(limits.FAILED_MS << min(times, 16) >> 1, _FAILED_MS_MAX)
+    )
 
 
 # --- ending ----------------------------------------------------------------------------------
-
-
-def release(state: State, held: Lease) -> None:
-    """The assignment is no longer open, for whatever reason."""
-    assignment = held.assignment
-    del state.leases[assignment.key]
-    node = state.nodes.get(assignment.node)
-    if node is not None:
-        node.held.pop(assignment.key, None)
-        if not node.held and not node.session:
-            forget_if_idle(state, node)
-    job = state.jobs.get(assignment.job)
-    if job is not None:
-        usage = state.use_of(job.owner)
-        usage.under_way -= job.spec.target_ms
-        state.eased[job.owner] = None
-
-
-def forget_if_idle(state: State, node: NodeRun) -> None:
-    """A node that is away and holds nothing leaves memory."""
-    if not node.held and not node.session:
-        state.nodes.pop(node.record.number, None)
 
 
 def end(state: State, held: Lease, how: AssignmentState, why: str, *, stale: bool) -> None:
@@ -176,7 +124,7 @@ def end(state: State, held: Lease, how: AssignmentState, why: str, *, stale: boo
     `stale`: this counts against the task; at its ceiling it is abandoned.
     """
     assignment = held.assignment
-    release(state, held)
+    holding.release(state, held)
     state.save(_replace(assignment, state=step(ASSIGNMENT, (assignment.state, how)), ended_at=state.now))
     job = state.jobs[assignment.job]
     job.lost += stale
@@ -188,48 +136,13 @@ def requeue(state: State, job: JobRun, task: Task, why: str, *, stale: bool) -> 
     """Put a task in progress back to the queue, or abandon it at its stale ceiling."""
     if any((task.job, task.ordinal, attempt) in state.leases for attempt in range(task.attempts)):
         return  # another node still works on it
-    job.in_progress -= 1
     count = task.stale + stale
     if count >= job.spec.stale_ceiling:
+        job.in_progress -= 1
         path = (task.state, TaskState.FAILED, TaskState.ABANDONED)
         jobs.abandon(state, job, _replace(task, state=step(TASK, path), stale=count), why)
-        return
-    way_back = _LOST if stale else _GIVEN_BACK
-    moved = _replace(task, state=step(TASK, (task.state, *way_back)), stale=count)
-    job.open[task.ordinal] = moved
-    job.in_queue += 1
-    enqueue(job, task.ordinal)
-    ready.wake(state, job)
-    state.save(moved)
-    state.emit(TaskChanged(moved, why))
-
-
-def withdraw_all(state: State, job: JobRun, reason: str, *, keep: bool = False) -> None:
-    """End every open assignment of a job that stops, and tell the nodes.
-
-    `keep`: the job may go on later, so its tasks go back to the queue; otherwise they are forgotten, and what is
-    in the store counts for nothing now that their job has ended.
-    """
-    by_node: dict[int, list[AssignmentKey]] = {}
-    for task in list(job.open.values()):
-        if task.state is not TaskState.IN_PROGRESS:
-            continue
-        for attempt in range(task.attempts):
-            held = state.leases.get((job.number, task.ordinal, attempt))
-            if held is not None:
-                by_node.setdefault(held.assignment.node, []).append(held.assignment.key)
-                release(state, held)
-                state.save(_replace(held.assignment, state=AssignmentState.CANCELLED, ended_at=state.now))
-        if keep:
-            requeue(state, job, task, reason, stale=False)
-    if not keep:
-        job.open.clear()
-        job.queue.clear()
-        job.in_queue = job.in_progress = 0
-    for number, keys in by_node.items():
-        node = state.nodes.get(number)
-        if node is not None:
-            withdraw(state, node, tuple(keys), reason)
+    else:
+        holding.put_back(state, job, task, holding.LOST if stale else holding.GIVEN_BACK, count, why)
 
 
 # --- time ------------------------------------------------------------------------------------
@@ -266,7 +179,7 @@ def _expire_node(state: State, node: NodeRun) -> None:
             continue  # the one before ended its job
         if held.deadline_at <= now:
             ended += 1
-            withdraw(state, node, (held.assignment.key,), "It took longer than its deadline.")
+            holding.withdraw(state, node, (held.assignment.key,), "It took longer than its deadline.")
             end(state, held, AssignmentState.EXPIRED, "Its deadline passed.", stale=True)
         elif held.expires_at <= now:
             ended += 1
@@ -278,4 +191,4 @@ def _expire_node(state: State, node: NodeRun) -> None:
     if node.session:
         times.append(node.heard_at + LEASE_MS if now - node.heard_at < LEASE_MS else now + LEASE_MS)
     if times:
-        look_again(state, node, max(min(times), now + 1))
+        holding.look_again(state, node, max(min(times), now + 1))

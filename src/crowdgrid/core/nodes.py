@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import leasing
+from crowdgrid.core import holding, leasing
 from crowdgrid.core.commands import Connect, Decline, Disconnect, Fetch, Heartbeat, Join, Remainder, Update
 from crowdgrid.core.effects import CloseLink, NodeChanged, Reply, TaskChanged
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
@@ -49,9 +49,9 @@ def connect(state: State, command: Connect) -> None:
     node.heard_at = state.now
     state.cores += cores_of(record)
     for held in node.held.values():
-        held.expires_at = max(held.expires_at, state.now + leasing.LEASE_MS)
+        held.expires_at = max(held.expires_at, state.now + holding.LEASE_MS)
         held.missed = 1  # nothing of it is under way on a new link: what the first heartbeat does not name is not there
-    leasing.look_again(state, node, state.now + leasing.LEASE_MS)
+    holding.look_again(state, node, state.now + holding.LEASE_MS)
     state.save(node.record)
     state.emit(NodeChanged(node.record, online=True))
     state.emit(Reply(node.record))
@@ -78,14 +78,14 @@ def disconnect(state: State, command: Disconnect) -> None:
     node.session = 0
     state.cores -= cores_of(node.record)
     node.record = _replace(node.record, seen_at=state.now)
-    soon = state.now + leasing.RECONNECT_MS
+    soon = state.now + holding.RECONNECT_MS
     for held in node.held.values():
         held.expires_at = min(held.expires_at, soon)
     if node.held:
-        leasing.look_again(state, node, soon)
+        holding.look_again(state, node, soon)
     state.save(node.record)
     state.emit(NodeChanged(node.record, online=False))
-    leasing.forget_if_idle(state, node)
+    holding.forget_if_idle(state, node)
 
 
 def update(state: State, command: Update) -> None:
@@ -166,7 +166,7 @@ def remainder(state: State, command: Remainder) -> None:
 
 
 def _split(state: State, job: JobRun, task: Task, node: NodeRun, held: Lease, at: int) -> None:
-    leasing.release(state, held)
+    holding.release(state, held)
     state.nodes.setdefault(node.record.number, node)  # it may be away already, but it will hold the first part
     state.save(
         _replace(
@@ -182,7 +182,7 @@ def _split(state: State, job: JobRun, task: Task, node: NodeRun, held: Lease, at
     state.save(parent)
     done = _child(state, job, task, task.start, at)
     rest = _child(state, job, task, at, task.stop)
-    leasing.enqueue(job, rest.ordinal)
+    holding.enqueue(job, rest.ordinal)
     state.save(rest)
     state.emit(TaskChanged(parent, "Its node gave the rest of it back."))
     pair: tuple[Task, Assignment] = leasing.lease(state, job, done, node)

@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import asking, jobs, leasing
+from crowdgrid.core import asking, holding, jobs, leasing
 from crowdgrid.core.commands import Recalled, Retract
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK_OPEN, step
 from crowdgrid.core.model import AssignmentState, JobState, Task, TaskState
@@ -115,7 +115,7 @@ def _take_up(state: State, job: JobRun, task: Task) -> None:
     waiting = _replace(task, state=TaskState.IN_QUEUE, stale=0)
     job.open[task.ordinal] = waiting
     job.in_queue += 1
-    leasing.enqueue(job, task.ordinal)
+    holding.enqueue(job, task.ordinal)
     ready.wake(state, job)
     state.save(waiting)
     state.touch(job)

@@ -11,7 +11,7 @@ from functools import partial
 
 import msgspec
 
-from crowdgrid.core import asking, leasing
+from crowdgrid.core import asking, holding, leasing
 from crowdgrid.core.commands import Recalled, Report, Reported
 from crowdgrid.core.effects import Acknowledge
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, step
@@ -67,7 +67,7 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
     """An answer to an open assignment."""
     if reported.outcome is Outcome.NODE_ERROR:
         spoilt = _reported(state, held.assignment, reported, signature)
-        leasing.release(state, held)
+        holding.release(state, held)
         state.save(spoilt)
         job = state.jobs[spoilt.job]
         job.lost += 1
@@ -75,7 +75,7 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
         state.touch(job)
         leasing.requeue(state, job, job.open[spoilt.ordinal], f"Its node failed: {reported.error}", stale=True)
         return
-    leasing.release(state, held)
+    holding.release(state, held)
     job = state.jobs[held.assignment.job]
     task = job.open[held.assignment.ordinal]
     if job.failed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import jobs, leasing
+from crowdgrid.core import holding, jobs
 from crowdgrid.core.effects import DropPartial, Settled, TaskChanged
 from crowdgrid.core.lifecycle import TASK, step
 from crowdgrid.core.model import (
@@ -93,12 +93,12 @@ def _withdraw_others(state: State, task: Task) -> None:
     for attempt in range(task.attempts):
         held = state.leases.get((task.job, task.ordinal, attempt))
         if held is not None:
-            leasing.release(state, held)
+            holding.release(state, held)
             gone = _replace(held.assignment, state=AssignmentState.CANCELLED, ended_at=state.now)
             state.save(gone)
             node = state.nodes.get(gone.node)
             if node is not None:
-                leasing.withdraw(state, node, (gone.key,), "The task has its answer.")
+                holding.withdraw(state, node, (gone.key,), "The task has its answer.")
 
 
 def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
@@ -128,7 +128,7 @@ def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
     if job.returning:
         job.here.add(task.ordinal)
     job.in_queue += 1
-    leasing.enqueue(job, task.ordinal)
+    holding.enqueue(job, task.ordinal)
     state.save(opened)
     state.emit(DropPartial(job.number, task.ordinal // limits.BLOCK_TASKS))
     state.emit(TaskChanged(opened, why))

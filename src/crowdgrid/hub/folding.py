@@ -74,4 +74,4 @@ class Folding:
         partial = await self._reduction.fold_block(job, block)
         if partial is not None and (number, block) not in self._dropped:
             # A task opened again after this point is opened after the partial is kept: commands are in order.
-            await self._keeper.ask(c.Put(partial))
+            await self._keeper.ask(c.Put(partial, job.revision))

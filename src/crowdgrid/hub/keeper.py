@@ -295,6 +295,7 @@ class Keeper:
                     records[_key(record)] = record
             elif type(effect) is e.DropPartial:
                 partials.append((effect.job, effect.block))
+                records.pop(("Partial", effect.job, -1, effect.block), None)  # kept earlier in this very batch
         grid = msgspec.structs.replace(self._engine.grid(), epoch=self.grid.epoch, batch=self.grid.batch + 1)
         return Batch(grid, tuple(records.values()), tuple(partials), tuple(n for ns, _ in self._drops for n in ns))
 

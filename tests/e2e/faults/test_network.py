@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 import crowdgrid
+from crowdgrid.errors import Unavailable
 from tests.e2e.faults.feeding import Feeder
 from tests.e2e.faults.forwarder import Forwarder
 from tests.e2e.faults.programs import sleeping
 from tests.e2e.faults.recount import assignments, recount
-from tests.e2e.grid import TOKEN, Grid, Process, until
+from tests.e2e.grid import TOKEN, Grid, Process, free_port, until
 
 TIMERS: Final = {
     "limits:HEARTBEAT_SECONDS": 1,
@@ -58,6 +61,26 @@ def test_a_hub_that_cannot_be_reached_is_found_again_by_everybody(tmp_path: Path
         assert grid.hub.stop() == 0
         with grid.database() as database:
             recount(database, 1)
+
+
+def test_a_hub_that_hangs_up_before_it_answers_is_tried_again(tmp_path: Path) -> None:
+    """As one does that is killed at that moment, or a proxy before one that is down: nobody takes it for something else."""
+    with Grid(tmp_path) as grid, Forwarder(grid.port) as network:
+        grid.start_hub()
+        (agent,) = grid.start_agents(1, url=network.url, runtimes=("echo",))
+        feeder = Feeder(network.url, TOKEN)
+        feeder.moves_on(100)
+        network.target = free_port()
+        tried = network.accepted
+        network.reset()
+        until(lambda: network.accepted >= tried + 5, "client and agent have tried again")
+        with pytest.raises(Unavailable, match="hung up before it answered"):
+            grid.connect(network.url)
+        network.target = grid.port
+        feeder.moves_on(100)
+        feeder.finish()
+        feeder.check()
+        assert agent.running
 
 
 def test_a_partition_is_noticed_by_both_sides_and_what_comes_late_is_not_counted_again(tmp_path: Path) -> None:

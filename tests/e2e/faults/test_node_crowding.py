@@ -39,9 +39,7 @@ def test_two_links_that_join_with_one_key_at_once_disturb_nobody(grid: Grid) -> 
                 thread.start()
             for thread in said:
                 thread.join()
-            answers = [
-                link.next(m.Message, lambda each: isinstance(each, m.Welcome | m.Error)) for link, _ in proofs
-            ]
+            answers = [link.next(m.Message, lambda each: isinstance(each, m.Welcome | m.Error)) for link, _ in proofs]
             assert any(isinstance(answer, m.Welcome) for answer in answers)
 
 

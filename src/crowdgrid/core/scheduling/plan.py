@@ -10,7 +10,7 @@ from __future__ import annotations
 from heapq import heappop
 
 from crowdgrid import limits
-from crowdgrid.core import leasing
+from crowdgrid.core import holding, leasing
 from crowdgrid.core.model import Assignment, Task, TaskState
 from crowdgrid.core.scheduling import offers, ready
 from crowdgrid.core.scheduling.ranking import Ranking
@@ -96,7 +96,7 @@ def _take(state: State, job: JobRun, node: NodeRun, quantum: int, units: int) ->
             continue
         leases.append(leasing.lease(state, job, task, node))
     for ordinal in passed:
-        leasing.enqueue(job, ordinal)
+        holding.enqueue(job, ordinal)
     while len(leases) < quantum and job.units_cut < job.units:
         leases.append(leasing.cut(state, job, node, units))
     return leases
