@@ -104,6 +104,10 @@ class Address:
         why = "it did not answer in time" if isinstance(error, TimeoutError) else _reason(error)
         return Unavailable(f"There is no way to the hub at {self.url}: {why}.")
 
+    def hung_up(self) -> Unavailable:
+        """The error for a connection that ended before the hub said a word."""
+        return Unavailable(f"There is no way to the hub at {self.url}: it hung up before it answered.")
+
 
 def _reason(error: BaseException) -> str:
     """An operating system's reason without its numbers."""
@@ -118,7 +122,7 @@ def refusal(address: Address, error: InvalidHandshake) -> CrowdgridError:
     """Why a hub, or whatever is there, did not open the link."""
     response = getattr(error, "response", None)
     if response is None and isinstance(error.__cause__, EOFError | OSError):  # say, a hub killed at that moment
-        return Unavailable(f"There is no way to the hub at {address.url}: it hung up before it answered.")
+        return address.hung_up()
     if response is None:
         return NoHub(f"What answers at {address.url} is no crowdgrid hub: {error}.")
     return from_response(address, response.status_code, bytes(response.body or b""))

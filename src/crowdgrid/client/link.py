@@ -129,6 +129,10 @@ class Link:
                     self._fail(error)
                     return
                 self._last_problem = error
+            except Exception as error:
+                # Whatever it is, nobody may be left waiting for a link that is no longer looked for.
+                self._fail(CrowdgridError(f"The link to the hub failed: {type(error).__name__}: {error}"))
+                raise
             failures = 0 if self.connections > made else failures + 1
             if not self.connections and loop.time() >= give_up_at:
                 self._fail(self._last_problem or Unavailable(f"There is no way to {self.address.url}."))
@@ -151,6 +155,8 @@ class Link:
             raise refusal(a, error) from None
         except InvalidURI:
             raise BadInput(f"{a.url!r} is not the address of a hub.") from None
+        except ConnectionClosed:
+            raise a.hung_up() from None
         except (OSError, TimeoutError, EOFError) as error:
             raise a.unreachable(error) from None
         try:

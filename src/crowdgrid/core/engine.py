@@ -198,7 +198,8 @@ def restore(
 ) -> tuple[Engine, list[Effect]]:
     """An engine from what a store kept, and what must be done at once (programs to look at, work to resume).
 
-    Each open lease begins anew: how long its node was silent while there was no hub is nobody's fault.
+    Each open lease begins anew: how long its node was silent while there was no hub is nobody's fault. One whose
+    node had gone before gets no more than it had then.
     `restore(saved(engine))` has the same records as `engine`.
     """
     engine = Engine(grid, max(now, grid.now), ranking)
@@ -228,7 +229,8 @@ def _restore_task(
             if assignment is not None:
                 number = assignment.node
                 holder = state.nodes.setdefault(number, NodeRun(known[number], state.now))
-                holding.hold(state, job, holder, Lease(assignment, state.now, holding.LEASE_MS))
+                patience = holding.LEASE_MS if known[number].linked else holding.RECONNECT_MS
+                holding.hold(state, job, holder, Lease(assignment, state.now, patience))
         # A job that ended and is retried may have left tasks whose assignments are gone.
         leasing.requeue(state, job, task, "Nobody holds it any more.", stale=False)
     else:

@@ -312,6 +312,7 @@ class Node(msgspec.Struct, frozen=True):
     Attributes:
         inventory, benchmarks: JSON objects the node told, as bytes, for people; what counts is copied out.
         trust: trust index, 1.0 to 10.0.
+        linked: its link was open when this was written; after a restart of the hub such a node is waited for longer.
     """
 
     number: int
@@ -334,6 +335,7 @@ class Node(msgspec.Struct, frozen=True):
     inventory: bytes = b"{}"
     benchmarks: bytes = b"{}"
     format: int = 1
+    linked: bool = False
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):

@@ -44,7 +44,7 @@ def connect(state: State, command: Connect) -> None:
         state.emit(CloseLink(record.number, node.session, "The node opened a newer link."))
         state.cores -= cores_of(node.record)
     offers.withdraw(state, node)
-    node.record = record = _replace(_earned(record, node.record), state=known, seen_at=state.now)
+    node.record = record = _replace(_earned(record, node.record), state=known, seen_at=state.now, linked=True)
     node.session = command.session
     node.heard_at = state.now
     state.cores += cores_of(record)
@@ -77,7 +77,7 @@ def disconnect(state: State, command: Disconnect) -> None:
     offers.withdraw(state, node)
     node.session = 0
     state.cores -= cores_of(node.record)
-    node.record = _replace(node.record, seen_at=state.now)
+    node.record = _replace(node.record, seen_at=state.now, linked=False)
     soon = state.now + holding.RECONNECT_MS
     for held in node.held.values():
         held.expires_at = min(held.expires_at, soon)
@@ -93,7 +93,7 @@ def update(state: State, command: Update) -> None:
     record = command.node
     node = state.nodes.get(record.number)
     if node is not None:
-        record = _earned(record, node.record)
+        record = _replace(_earned(record, node.record), linked=bool(node.session))
     state.save(record)
     state.emit(NodeChanged(record, online=bool(node and node.session)))
     state.emit(Reply(record))

@@ -90,7 +90,7 @@ def _node(node: Node, groups: Groups) -> None:
         node.number, node.key, node.owner, node.group, node.name, node.created_at, node.state.value,
         msgspec.json.encode(node.runtimes).decode(), msgspec.json.encode(node.labels).decode(), node.region,
         node.milli_cpus, node.memory_bytes, float(node.speed), float(node.trust), node.validated, node.lost,
-        node.seen_at, node.inventory, node.benchmarks, node.format,
+        node.seen_at, node.inventory, node.benchmarks, node.format, int(node.linked),
     ))  # fmt: skip
 
 
@@ -248,6 +248,7 @@ def node(row: Row) -> Node:
     values[6] = NodeState(row[6])
     values[7] = _words.decode(row[7])
     values[8] = _words.decode(row[8])
+    values[-1] = bool(row[-1])
     return Node(*values)
 
 

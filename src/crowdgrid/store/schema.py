@@ -213,6 +213,7 @@ node = sa.Table(
     _bytes("inventory"),
     _bytes("benchmarks"),
     _integer("format"),
+    _small("linked"),
 )
 sa.Index("node_key", node.c.key, unique=True)
 sa.Index("node_owner", node.c.owner, node.c.number)

@@ -386,3 +386,17 @@ def test_a_hello_read_before_a_node_was_removed_does_not_bring_it_back() -> None
     rig.do(c.Update(msgspec.structs.replace(old, state=NodeState.LEFT)))
     with pytest.raises(NotAllowed):
         rig.do(c.Connect(old, 99))
+
+
+def test_after_a_restart_a_node_that_had_gone_before_is_not_waited_for_long() -> None:
+    """A hub that dies soon after an agent did must not give the dead agent's leases a whole life again; those of
+    nodes that were linked to the very end do begin anew."""
+    rig = Rig()
+    rig.submit(Range(0, 2, 1))
+    gone, there = rig.node(1), rig.node(1)
+    rig.plan()
+    rig.disconnect(gone)
+    rig.restart()
+    rig.wait(RECONNECT_MS)
+    holders = {lease.assignment.node for lease in rig.engine.state.leases.values()}
+    assert holders == {there}

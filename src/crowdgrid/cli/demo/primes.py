@@ -75,12 +75,15 @@ def count_primes(crowd: Crowd, shown: Stage, below: int) -> Count:
     shown.act(f"primes below {below:,}")
     job = crowd.grid.run(kernels.path("primes"), split=Range(0, below, piece=max(1, below // TASKS)), reduce="sum")
     act = _Act(crowd, shown, job, below)
+    kills = act.kills
     try:
-        kills = [act.kill_agent(0.25), act.kill_hub(0.50)]
+        act.kill_agent(0.25)
+        act.kill_hub(0.50)
+        act.until_recovered()
         answer = act.finish()
     except JobFailed as error:
         shown.say(str(error))
-        kills, answer = act.kills, None
+        answer = None
     took = time.monotonic() - act.watch.began
     act.watch.stop()
     names = crowd.names()
@@ -96,6 +99,7 @@ class _Act:
         self._below = below
         self.watch = Watch(job)
         self.kills: list[Kill] = []
+        self._wait_for: tuple[float, set[int]] | None = None  # since when, for which ordinals, after the agent died
 
     @property
     def _share(self) -> float:
@@ -104,7 +108,10 @@ class _Act:
     def _until(self, done: Callable[[], bool], what: str) -> None:
         """Look on until something is so. Raises TimedOut when it never is."""
         give_up_at = time.monotonic() + GIVE_UP_SECONDS
-        while not done():
+        while True:
+            self._look_after_agent()
+            if done():
+                return
             took = time.monotonic() - self.watch.began
             self._shown.at(
                 self._share, f"{self.watch.tasks:,} tasks, {self.watch.tasks / max(took, 0.1):,.0f} a second"
@@ -113,28 +120,37 @@ class _Act:
                 raise TimedOut(f"{what} within {GIVE_UP_SECONDS:.0f} s.", hint="Keep the logs with --keep and look.")
             time.sleep(LOOK_SECONDS)
 
-    def kill_agent(self, share: float) -> Kill:
-        """Kill an agent in the midst of its work, and wait until somebody else has done it."""
+    def kill_agent(self, share: float) -> None:
+        """Kill an agent in the midst of its work; the others go on, and it is watched when what it held is done."""
         self._until(lambda: self._share >= share, f"The job was not {share:.0%} done")
         did = self._crowd.id(VICTIM)
         self._crowd.kill_agent(VICTIM)
-        killed = time.monotonic()
-        leased = self._leased()
+        self._wait_for = (time.monotonic(), self._leased())
         held = int(self._crowd.grid.node(did)["held"] or 0)
         kill = Kill(VICTIM, self._share, held)
         self.kills.append(kill)
         self._shown.say(f"Killed {VICTIM} at {kill.at:.0%} while it held {held:,} tasks.")
-        self._until(lambda: leased <= self.watch.ordinals, "What the agent held was not done by others")
-        kill.seconds = time.monotonic() - killed
-        text = f"All {len(leased):,} tasks leased then, to whomever, are settled {kill.seconds:.1f} s after the kill."
-        self._shown.say(text)
-        return kill
+
+    def _look_after_agent(self) -> None:
+        """Note when all that was leased as the agent died is settled: what it held was done by others then."""
+        if self._wait_for is None or not self._wait_for[1] <= self.watch.ordinals:
+            return
+        killed, leased = self._wait_for
+        self._wait_for = None
+        self.kills[0].seconds = time.monotonic() - killed
+        self._shown.say(
+            f"All {len(leased):,} tasks leased then, to whomever, are settled {self.kills[0].seconds:.1f} s after the kill."
+        )
+
+    def until_recovered(self) -> None:
+        """Wait until what the dead agent held has been done by others."""
+        self._until(lambda: self._wait_for is None, "What the agent held was not done by others")
 
     def _leased(self) -> set[int]:
         """The ordinals of every task that is leased now."""
         return {task["ordinal"] for task in self._job.tasks("in_progress")} - self.watch.ordinals
 
-    def kill_hub(self, share: float) -> Kill:
+    def kill_hub(self, share: float) -> None:
         """Kill the hub, start it again, and wait until the next task settles."""
         self._until(lambda: self._share >= share, f"The job was not {share:.0%} done")
         leased = self._leased()
@@ -149,7 +165,6 @@ class _Act:
         self._until(lambda: leased <= self.watch.ordinals, "What was leased at the kill was not finished")
         took = time.monotonic() - killed
         self._shown.say(f"All {len(leased):,} tasks leased then are settled {took:.1f} s after the kill.")
-        return kill
 
     def finish(self) -> int:
         """Wait for the answer."""

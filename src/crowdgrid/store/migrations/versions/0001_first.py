@@ -140,6 +140,7 @@ def nodes() -> None:
         binary("inventory"),
         binary("benchmarks"),
         *integers("format"),
+        small("linked"),
     )
     index("node_key", "node", ["key"], unique=True)
     index("node_owner", "node", ["owner", "number"])
