@@ -14,9 +14,7 @@ FRAME_TASKS: Final = 1_000  # tasks in one Assign, reports in one Report
 FRAMES_QUEUED: Final = 64  # unsent frames of one link; a slower reader is cut off
 BLOB_BYTES: Final = 1 << 30  # one blob
 CHUNK_BYTES: Final = 4 << 20  # items or lines stored together
-ANSWER_BYTES: Final = (
-    64 << 20
-)  # an answer given whole (collect, concatenate); larger ones are read as a stream
+ANSWER_BYTES: Final = 64 << 20  # an answer given whole (collect, concatenate); larger ones are read as a stream
 APPEND_ITEMS: Final = 1_000  # items of one Append message sent inline
 
 # --- a job ----------------------------------------------------------------------------------

@@ -90,7 +90,9 @@ class Submissions:
     async def _open_in_turn(self, principal: Principal, request: JobRequest, spec: JobSpec) -> tuple[Job, bool]:
         if (known := await self._same_key(principal, request, spec)) is not None:
             return known, False
-        checked = await self._programs.ready(request.program, request.runtime)  # may take long: before the name is looked up
+        checked = await self._programs.ready(
+            request.program, request.runtime
+        )  # may take long: before the name is looked up
         await self._check_name(principal, request.name)
         last = self._keeper.grid.jobs
         job: Job = await self._keeper.ask(

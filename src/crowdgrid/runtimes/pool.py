@@ -22,7 +22,9 @@ from crowdgrid.runtimes import Finished, Run, frames, sentences
 from crowdgrid.runtimes.child import Child
 
 _ENDED: Final = "The worker process was ended from outside."
-_ENDED_COMPILING: Final = "The worker process ended before the program was compiled; it may need too much memory for that."
+_ENDED_COMPILING: Final = (
+    "The worker process ended before the program was compiled; it may need too much memory for that."
+)
 START_TRIES: Final = 3
 LOAD_SECONDS: Final = 300.0  # the longest a program may take to compile
 RECEIVE_SECONDS: Final = 5.0  # the longest the rest of an answer may take once it has begun to arrive

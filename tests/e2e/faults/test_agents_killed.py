@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import crowdgrid
@@ -35,7 +36,7 @@ def test_agents_and_workers_killed_under_load_lose_nothing(tmp_path: Path) -> No
             for _ in range(ROUNDS):
                 time.sleep(chance.uniform(0, 0.3))  # the moment is what is random here
                 for pid in chance.sample(workers := agents[0].workers(), min(2, len(workers))):
-                    os.kill(pid, signal.SIGKILL)
+                    kill(pid)
                 victim = chance.choice(agents)
                 victim.kill()
                 feeder.moves_on()
@@ -53,13 +54,19 @@ def test_agents_and_workers_killed_under_load_lose_nothing(tmp_path: Path) -> No
             assert recount(database, 1)["abandoned"] == recount(database, 2)["abandoned"] == 0
 
 
+def kill(pid: int) -> None:
+    """SIGKILL, unless it is gone already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def test_an_agent_whose_worker_is_killed_while_it_starts_goes_on(tmp_path: Path) -> None:
     """Whatever ended it, say the system for want of memory: another one is started, and the agent does its work."""
     with Grid(tmp_path) as grid:
         grid.start_hub()
         agent = grid.start_agent()
-        (worker,) = until(agent.workers, "it starts its worker")
-        os.kill(worker, signal.SIGKILL)
+        for worker in until(agent.workers, "it starts its worker"):
+            kill(worker)
         with grid.connect() as connected:
             split = crowdgrid.Range(0, 1_000, piece=500)
             assert connected.run(kernels.path("primes"), split=split, reduce="sum").result(timeout=60) == 168

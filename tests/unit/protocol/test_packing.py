@@ -165,5 +165,7 @@ def test_answer_digests() -> None:
 def test_the_jobs_arguments_are_part_of_the_digest() -> None:
     """Protects against a result of another job of the same program: an old backup gives its numbers out again."""
     given_ = Input(tails=(("0", "10"),))
-    digests = {packing.input_digest(given_, args) for args in ((), ("",), ("a",), ("a", ""), ("", "a"), ("ab",), ("a", "b"))}
+    digests = {
+        packing.input_digest(given_, args) for args in ((), ("",), ("a",), ("a", ""), ("", "a"), ("ab",), ("a", "b"))
+    }
     assert len(digests) == 7
