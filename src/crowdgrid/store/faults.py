@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Final
 from crowdgrid.errors import Conflict, CrowdgridError, Unavailable
 from crowdgrid.store.rows import unstorable
 
+NO_ROOM_BYTES: Final = 256 * 1024
 _CLASHES: Final = {
     "job_name": "You already have a job of that name.",
     "job_key": "A job with that idempotency key exists already.",
@@ -89,9 +91,18 @@ _SENTENCES: Final = {
 }
 
 
+def _no_room(place: str) -> bool:
+    """Whether the disk is full: SQLite calls that an I/O error when it is the file its log is indexed with that cannot
+    grow."""
+    try:
+        return shutil.disk_usage(Path(place).parent).free < NO_ROOM_BYTES
+    except OSError:
+        return False
+
+
 def _sentence(place: str, problem: sqlite3.Error) -> CrowdgridError:
     code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _no_room(place)):
         return disk_full(place)
     if code == sqlite3.SQLITE_CONSTRAINT:
         columns = str(problem).rpartition(": ")[2]
