@@ -18,7 +18,7 @@ Examples:
 \b
 The code comes from whoever runs the grid (`crowdgrid token invite`). It is needed once: afterwards
 `crowdgrid agent run` is enough. Programs run in sandboxes without network or files; `crowdgrid agent status`
-says what runs and for whom, `crowdgrid agent limits` when and how much.
+says what runs, `crowdgrid agent limits` when and how much.
 """
 
 
