@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from crowdgrid.hub import happenings
 from tests.api.running import RunningHub, running
@@ -134,3 +135,18 @@ def test_watchers_do_not_keep_the_hub_from_stopping(tmp_path: Any) -> None:
                 stream.next()
         except (EOFError, httpx.HTTPError):
             pass
+
+
+def test_a_revoked_token_is_shown_nothing_more(hub: RunningHub, person: httpx.Client, program: str) -> None:
+    """An open stream ends before the next event once the token that opened it is revoked."""
+    made = person.post("/v1/tokens", json={}).json()
+    lost = httpx.Client(base_url=hub.url, headers={"Authorization": f"Bearer {made['secret']}"})
+    with lost, watching(lost) as stream:
+        open_job(person, program)
+        assert stream.next("job")["data"]["state"] == "sealed"
+        person.post(f"/v1/tokens/{made['token']['number']}/revoke")
+        unseen = open_job(person, program)
+        shown: list[dict[str, Any]] = []
+        with pytest.raises(EOFError):
+            shown += iter(stream.next, None)
+        assert unseen not in [event["data"].get("id") for event in shown]

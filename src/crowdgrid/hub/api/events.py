@@ -13,6 +13,7 @@ import msgspec
 from starlette.responses import StreamingResponse
 
 from crowdgrid import limits
+from crowdgrid.errors import NotAllowed
 from crowdgrid.hub.access import Place, Verb
 from crowdgrid.hub.api.table import Call, Endpoint
 from crowdgrid.hub.happenings import Reader, parse_id, texts
@@ -43,9 +44,21 @@ async def _stream(call: Call, reader: Reader) -> AsyncIterator[bytes]:
     try:
         yield _HELLO
         async for text in texts(reader, KEEP_ALIVE_SECONDS):
+            if not _still_signed_in(call):
+                return
             yield text
     finally:
         call.hub.happenings.close(reader)
+
+
+def _still_signed_in(call: Call) -> bool:
+    """Whether the token that opened the stream still counts: one revoked or expired is shown nothing more."""
+    address = call.request.client.host if call.request.client else ""
+    try:
+        call.hub.access.principal(call.request.headers.get("authorization"), address)
+    except NotAllowed:
+        return False
+    return True
 
 
 ENDPOINTS = (
