@@ -29,7 +29,6 @@ class Folding:
         self._keeper = keeper
         self._reduction = reduction
         self._settled: dict[tuple[int, int], int] = {}
-        self._dropped: set[tuple[int, int]] = set()  # of the block being folded now, if it was opened again
         self._closed: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
         keeper.listeners.append(self._on_effects)
 
@@ -38,9 +37,7 @@ class Folding:
             if type(effect) is e.Settled:
                 self._count(effect.job, effect.task.ordinal // limits.BLOCK_TASKS)
             elif type(effect) is e.DropPartial:
-                block = (effect.job, effect.block)
-                self._dropped.add(block)
-                self._settled.pop(block, None)
+                self._settled.pop((effect.job, effect.block), None)
             elif type(effect) is e.JobChanged and effect.job.ended_at:
                 self._forget(effect.job.number)
 
@@ -70,8 +67,7 @@ class Folding:
         job = await self._keeper.store.job(number)
         if job is None or not REDUCERS[job.spec.reduce].keeps_state:
             return
-        self._dropped.clear()
         partial = await self._reduction.fold_block(job, block)
-        if partial is not None and (number, block) not in self._dropped:
-            # A task opened again after this point is opened after the partial is kept: commands are in order.
+        if partial is not None:
+            # The engine keeps it only if nothing of the job was opened again since the job was read.
             await self._keeper.ask(c.Put(partial, job.revision))
