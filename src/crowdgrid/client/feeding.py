@@ -18,7 +18,7 @@ from crowdgrid.client.joblink import JobLink
 from crowdgrid.errors import CrowdgridError, JobFailed
 from crowdgrid.protocol.packing import pack_chunk, packed_bytes
 
-WINDOW_UNITS: Final = 20_000
+WINDOW_UNITS: Final = 50_000
 WINDOW_BYTES: Final = 16 << 20
 WAITING_UNITS: Final = 10_000
 APPENDS_MAX: Final = 4  # under way at once
@@ -33,12 +33,22 @@ class Feed:
         job: in hand and open.
         source: the units.
         put_blob: stores a chunk too large for a message.
+        taken: how many units somebody has taken the results of; None when nobody takes them here. It stays at most
+            `WINDOW_UNITS` behind, so a consumer that pauses costs no memory. Call `job.tell()` when it moves.
     """
 
-    def __init__(self, job: JobLink, source: Iterator[bytes], put_blob: Callable[[bytes], Awaitable[str]]) -> None:
+    def __init__(
+        self,
+        job: JobLink,
+        source: Iterator[bytes],
+        put_blob: Callable[[bytes], Awaitable[str]],
+        *,
+        taken: Callable[[], int] | None = None,
+    ) -> None:
         self._job = job
         self._source = source
         self._put_blob = put_blob
+        self._taken = taken
         self._loop = asyncio.get_running_loop()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -149,7 +159,8 @@ class Feed:
         news.cancel()
 
     def _room(self) -> int:
-        return WINDOW_UNITS - (self._job.units - self._job.info.counts.units_done)
+        done = self._job.settled if self._taken is None else self._taken()
+        return WINDOW_UNITS - (self._job.units - done)
 
     def _next_chunk(self, room: int) -> list[bytes]:
         """From the front of what waits: as much as one message holds, or one large item."""

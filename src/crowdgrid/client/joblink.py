@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from crowdgrid.core.model import Counts
+from crowdgrid.core.model import Counts, TaskState
 from crowdgrid.errors import Conflict, CrowdgridError, from_code
 from crowdgrid.protocol import messages as m
 
@@ -67,6 +67,8 @@ class JobLink:
         self._resend: asyncio.TimerHandle | None = None
         self._on_rows: Callable[[Sequence[m.ResultRow]], None] | None = None
         self._seen = Seen(-1)
+        self._signed = False
+        self._read_units = 0  # in the rows read
         self._window = 0  # rows the hub may still send
 
     # --- its state -------------------------------------------------------------------------------
@@ -75,6 +77,11 @@ class JobLink:
     def ended(self) -> bool:
         """Whether it has its answers, or will not get any."""
         return self.info.state in ENDED
+
+    @property
+    def settled(self) -> int:
+        """Units whose tasks have settled, as far as is known here: counters come twice a second, rows at once."""
+        return max(self.info.counts.units_done, self._read_units)
 
     def update(self, info: m.JobInfo) -> None:
         """The hub told of it."""
@@ -184,11 +191,16 @@ class JobLink:
     # --- its results -----------------------------------------------------------------------------
 
     def read(
-        self, on_rows: Callable[[Sequence[m.ResultRow]], None], *, after: int = -1, window: int = WINDOW_ROWS
+        self,
+        on_rows: Callable[[Sequence[m.ResultRow]], None],
+        *,
+        after: int = -1,
+        window: int = WINDOW_ROWS,
+        signed: bool = False,
     ) -> None:
         """Have every settled task above `after` handed to `on_rows`, once each, in the order they settle.
 
-        The hub sends at most `window` rows until `grant` is called.
+        The hub sends at most `window` rows until `grant` is called. `signed`: each with its node's proof.
 
         Raises:
             Conflict: somebody reads it already.
@@ -198,7 +210,9 @@ class JobLink:
         self._on_rows = on_rows
         self._seen = Seen(after)
         self._window = window
-        self._link.say(m.Read(self._link.next_id(), self.id, after, window))
+        self._signed = signed
+        self._read_units = 0
+        self._link.say(m.Read(self._link.next_id(), self.id, after, window, signed))
 
     def stop_reading(self) -> None:
         """No more results."""
@@ -220,6 +234,7 @@ class JobLink:
         if len(fresh) < len(rows):
             self.grant(len(rows) - len(fresh))  # what came twice does not use up the window
         if fresh:
+            self._read_units += sum([row.stop - row.start for row in fresh if row.state != TaskState.SPLIT])
             self._on_rows(fresh)
 
     # --- a new connection ------------------------------------------------------------------------
@@ -241,4 +256,4 @@ class JobLink:
     def _read_again(self) -> None:
         if self._on_rows is not None:
             self._window = max(self._window, 0)
-            self._link.say(m.Read(self._link.next_id(), self.id, self._seen.after, self._window))
+            self._link.say(m.Read(self._link.next_id(), self.id, self._seen.after, self._window, self._signed))

@@ -310,12 +310,16 @@ class CancelJob(Message, tag="cancel_job"):
 
 
 class Read(Message, tag="read"):
-    """Send results of the job with ordinals above `after`, at most `window` rows until `Grant` adds more."""
+    """Send results of the job with ordinals above `after`, at most `window` rows until `Grant` adds more.
+
+    `signed`: each row comes with the proof that its node signed it.
+    """
 
     id: int
     job: str
     after: int = -1
     window: int = 1000
+    signed: bool = False
 
 
 class Grant(Message, tag="grant"):
