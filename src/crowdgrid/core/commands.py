@@ -123,11 +123,13 @@ class Join(msgspec.Struct, frozen=True):
 class Connect(msgspec.Struct, frozen=True):
     """A known node opened a link; `node` is its record with what it told of itself just now.
 
-    A link already open for it is replaced: the newest `session` counts.
+    A link already open for it is replaced: the newest `session` counts. `news`: what it offers to run, or for whom,
+    is not what it was, so that jobs it declined are offered to it again.
     """
 
     node: Node
     session: int
+    news: bool = False
 
 
 class Disconnect(msgspec.Struct, frozen=True):
@@ -176,6 +178,7 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     leaf: int = 0
     stderr: bytes = b""
     hit: bool = False  # some run answered with something that is not empty (for `first`)
+    input: bytes = b""
 
 
 class Report(msgspec.Struct, frozen=True):

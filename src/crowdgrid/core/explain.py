@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crowdgrid.core import unsandboxed
 from crowdgrid.core.commands import Why
 from crowdgrid.core.effects import Explanation, Live, LiveNode, Reason, Reply
 from crowdgrid.core.model import JobState, NodeState, TaskState
@@ -106,6 +107,7 @@ def _node(state: State, number: int) -> Explanation:
         reasons.append(Reason(f"It is {node.record.state.value} and is given nothing new.", blocks=True))
     elif not node.slots:
         reasons.append(Reason("It asks for nothing: it is busy, or its owner's limits hold it back.", blocks=True))
+    reasons.append(Reason(unsandboxed.described(node.record.trusts)))
     reasons += _jobs_for(state, node)
     blocking = [reason.text for reason in reasons if reason.blocks]
     return Explanation("node", " ".join(blocking) or "It is at work or ready to be.", tuple(reasons))

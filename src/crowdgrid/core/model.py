@@ -11,13 +11,17 @@ thousandths of a core (`milli_cpus`). `format` numbers the payload's layout, for
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from crowdgrid import limits
 
 AssignmentKey: TypeAlias = tuple[int, int, int]  # (job, ordinal, attempt)
+
+PICKLED: Final = "python-pickle"
+UNSANDBOXED: Final = frozenset({"python", PICKLED})
+"""Runtimes that are a process of the machine's own Python: only for those its owner trusts, see `unsandboxed`."""
 
 
 class JobState(StrEnum):
@@ -254,6 +258,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     """
 
     outcome: Outcome
+        input: digest (32 bytes) of the input the answer was signed for; empty for results of before it was kept.
     digest: bytes
     payload: bytes
     blob: str
@@ -270,6 +275,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):
+    input: bytes = b""
     """One lease of one task to one node, and its result once there is one."""
 
     job: int
@@ -316,6 +322,7 @@ class Node(msgspec.Struct, frozen=True):
     """
 
     number: int
+        trusts: whose programs it runs outside a sandbox, as words of `unsandboxed`; empty for nobody's.
     key: bytes
     owner: str
     group: str
@@ -339,6 +346,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
+    trusts: tuple[str, ...] = ()
     """Items or lines [first, first + count) of a job, stored once.
 
     `data` is the packed chunk (see `hub/inputs.py`) when at most `limits.INLINE_BYTES`; otherwise it is

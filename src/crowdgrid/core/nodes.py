@@ -48,6 +48,9 @@ def connect(state: State, command: Connect) -> None:
     node.session = command.session
     node.heard_at = state.now
     state.cores += cores_of(record)
+    if command.news:
+        for job in state.jobs.values():
+            job.declined.pop(record.number, None)
     for held in node.held.values():
         held.expires_at = max(held.expires_at, state.now + holding.LEASE_MS)
         held.missed = 1  # nothing of it is under way on a new link: what the first heartbeat does not name is not there

@@ -105,6 +105,7 @@ def _reported(state: State, assignment: Assignment, reported: Reported, signatur
         reported.leaf,
         state.now,
         reported.stderr,
+        reported.input,
     )
     a = assignment
     to = step(ASSIGNMENT, (a.state, AssignmentState.REPORTED))

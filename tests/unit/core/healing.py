@@ -7,13 +7,13 @@ import msgspec
 from crowdgrid.core import commands as c
 from crowdgrid.core.model import Job, JobState, TaskState
 from tests.unit.core.truth import audit, total, worth
-from tests.unit.core.world import Dice, Member, World
+from tests.unit.core.world import OWNERS, RUNTIMES, Dice, Member, World
 
 ROUNDS = 400
 
 
 def heal(world: World) -> None:
-    """Let two machines that can run anything do all work there is, and all that failed again."""
+    """Let machines that can run anything for anybody do all work there is, and all that failed again."""
     world.commit()
     healthy = _newcomers(world)
     for member in world.members.values():
@@ -49,12 +49,21 @@ def check_answers(world: World) -> None:
 
 
 def _newcomers(world: World) -> list[Member]:
-    for _ in range(2):
+    for owner in OWNERS:  # pickled functions run on nodes of their own owner only
         node = world.new_node(Dice(0))
-        strong = msgspec.structs.replace(node, labels=("gpu", "big"), trust=9.0, milli_cpus=8000)
+        strong = msgspec.structs.replace(
+            node,
+            owner=owner,
+            group="lab",
+            runtimes=RUNTIMES[-1],
+            trusts=("own", "everyone"),
+            labels=("gpu", "big"),
+            trust=9.0,
+            milli_cpus=8000,
+        )
         world.handle(c.Join(strong))
     world.commit()
-    return [world.members[number] for number in sorted(world.members)[-2:]]
+    return [world.members[number] for number in sorted(world.members)[-len(OWNERS) :]]
 
 
 def _round(world: World, healthy: list[Member]) -> None:

@@ -94,7 +94,7 @@ def _cost(
     for number in range(nodes):
         bare.node(1, labels=(f"l{number % 7}",))
     for _ in range(unfit):
-        bare.node(1, runtimes=("python",))
+        bare.node(1, runtimes=("echo",))
     for number in range(idle_jobs):
         bare.submit(Items(), owner=f"o{number % owners}")
     for number in range(blocked_jobs):

@@ -336,7 +336,32 @@ def test_an_offer_goes_with_the_link() -> None:
 # --- may this node run this job? ---------------------------------------------------------------------
 
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    ("runtime", {"runtime": "python"}, {}, "It cannot run python programs (it has wasm)."),
+    ("runtime", {"runtime": "echo"}, {}, "It cannot run echo programs (it has wasm)."),
+    ("python of nobody", {"runtime": "python"}, {}, "It runs nobody's Python."),
+    (
+        "python of a stranger",
+        {"runtime": "python"},
+        {"runtimes": ("python",), "trusts": ("own", "bob")},
+        "Its owner has not said that Python of this job's owner may run there.",
+    ),
+    (
+        "python, trusted and not there",
+        {"runtime": "python"},
+        {"trusts": ("ada",)},
+        "It cannot run python programs (it has wasm).",
+    ),
+    (
+        "pickled functions of a stranger",
+        {"runtime": "python-pickle"},
+        {"runtimes": ("python-pickle",), "trusts": ("own", "everyone", "ada")},
+        "It runs pickled functions of its own owner only.",
+    ),
+    (
+        "pickled functions where own is not said",
+        {"runtime": "python-pickle"},
+        {"owner": "ada", "runtimes": ("python-pickle",), "trusts": ("everyone", "ada")},
+        "It runs no pickled functions: its owner has not said that Python of their own may run there.",
+    ),
     ("no runtime", {}, {"runtimes": ()}, "It cannot run wasm programs (it has no runtime)."),
     ("cpus", {"milli_cpus": 1500}, {}, "It offers 1 CPUs a task; the job asks for 1.5."),
     ("memory", {"memory_bytes": 2 * GB}, {}, "It offers 1024 MB a task; the job asks for 2048 MB."),
@@ -372,6 +397,8 @@ def test_every_no_is_a_sentence_and_is_kept(
 def _fitting(job_fields: dict[str, Any]) -> dict[str, Any]:
     return {
         "runtimes": (job_fields.get("runtime", "wasm"),),
+        "owner": "ada",
+        "trusts": ("own",),
         "labels": (*job_fields.get("labels", ()), "more"),
         "region": job_fields.get("region", ""),
         "group": job_fields.get("group", ""),
@@ -428,6 +455,9 @@ def test_every_job_and_node_that_suit_are_brought_together() -> None:
         {"labels": ("gpu", "big")},
         {"region": "eu"},
         {"runtime": "python"},
+        {"runtime": "python", "group": "lab"},
+        {"runtime": "python-pickle"},
+        {"runtime": "echo"},
         {"min_trust": 3.0},
         {"group": "lab"},
         {"milli_cpus": 500},
@@ -437,6 +467,11 @@ def test_every_job_and_node_that_suit_are_brought_together() -> None:
         {"labels": ("gpu",), "trust": 3.0},
         {"labels": ("big", "gpu"), "region": "eu"},
         {"runtimes": ("wasm", "python"), "group": "lab"},
+        {"runtimes": ("wasm", "echo"), "trusts": ("ada",)},
+        {"runtimes": ("python", "python-pickle"), "trusts": ("own",)},
+        {"runtimes": ("python", "python-pickle"), "trusts": ("own",), "owner": "ada", "group": "lab"},
+        {"runtimes": ("python", "python-pickle"), "trusts": ("group:lab",), "group": "lab"},
+        {"runtimes": ("python", "python-pickle"), "trusts": ("ada", "everyone"), "owner": "ada"},
         {"trust": 9.0, "group": "lab", "region": "eu"},
     ]
     for fields in nodes:

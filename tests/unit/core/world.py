@@ -37,6 +37,7 @@ from crowdgrid.core.model import (
     Task,
     Verdict,
 )
+from crowdgrid.core.unsandboxed import admits
 from crowdgrid.errors import CrowdgridError
 from tests.unit.core.memory_grid import MemoryGrid, now_done
 from tests.unit.core.truth import answer_of, audit, total
@@ -45,6 +46,8 @@ T = TypeVar("T")
 
 OWNERS = ("ada", "bob", "eve")
 LABELS: tuple[tuple[str, ...], ...] = ((), ("gpu",), ("gpu", "big"))
+RUNTIMES = (("wasm",), ("wasm", "python"), ("wasm",), ("python",), ("wasm", "python", "python-pickle"))
+TRUSTS: tuple[tuple[str, ...], ...] = ((), ("own",), ("everyone",), ("bob", "own"), ("group:lab",))
 
 
 class Dice:
@@ -120,8 +123,19 @@ class World(MemoryGrid):
             assert msgspec.structs.replace(after, grid=before.grid) == before, "a refused command changed something"
             effects = []
         invariants.check(self.engine)
+        if isinstance(command, c.Plan):
+            self._check_trust(effects)
         self.pending += effects
         return effects
+
+    def _check_trust(self, effects: Sequence[e.Effect]) -> None:
+        """No plan leases Python to a node that does not trust the job's owner."""
+        for effect in effects:
+            if isinstance(effect, e.Assign):
+                node = self.engine.state.nodes[effect.node].record
+                for task, _ in effect.leases:
+                    job = self.engine.state.jobs[task.job]
+                    assert admits(job.spec.runtime, node.trusts, node.owner, job.owner, job.base.group)
 
     def commit(self) -> None:
         """Write what is pending, then let it out."""
@@ -196,14 +210,16 @@ class World(MemoryGrid):
             timeout_ms=dice.pick((60_000, 5_000)),
             completion=completion,
             final_after_ms=dice.pick((0, 0, 20_000)),
+            runtime=dice.pick(("wasm", "wasm", "python", "python-pickle")),
         )
         owner, name = dice.pick(OWNERS), dice.pick(("", "x", "y"))
         key = dice.pick(("", f"k{dice.below(3)}"))
         known = now_done(self.store.job_keyed(owner, key)) if key else None
         if known or (name and now_done(self.store.job_named(owner, name))):
             return  # as the hub does: what has ended is looked up in the store
-        sealed = not splitting.appended(split)
-        self.handle(c.Submit(owner, spec, splitting.units(split), sealed, name, key, checked=bool(dice.below(4))))
+        sealed, checked = not splitting.appended(split), bool(dice.below(4))
+        group = dice.pick(("", "", "", "lab"))
+        self.handle(c.Submit(owner, spec, splitting.units(split), sealed, name, key, group, checked=checked))
 
     def _job(self, dice: Dice) -> int:
         """A job somebody knows, most often one that runs, and now and then one that never was."""
@@ -263,25 +279,28 @@ class World(MemoryGrid):
             0,
             self.names.to_bytes(32, "big"),
             dice.pick(OWNERS),
-            "",
+            "lab" if not dice.below(3) else "",
             f"n{self.names}",
             0,
-            runtimes=dice.pick((("wasm",), ("wasm", "python"), ("wasm",), ("python",))),
+            runtimes=dice.pick(RUNTIMES),
             labels=dice.pick(LABELS),
             milli_cpus=dice.pick((4000, 1000)),
             trust=dice.pick((1.0, 2.5)),
+            trusts=dice.pick(TRUSTS),
         )
 
     def _member(self, dice: Dice, online: bool = True) -> Member | None:
         found = [m for m in self.members.values() if bool(m.session) == online]
         return dice.pick(found) if found else None
 
-    def connect(self, member: Member) -> bool:
-        """Open a (newer) link for a node; whether the hub let it."""
+    def connect(self, member: Member, trusts: tuple[str, ...] | None = None) -> bool:
+        """Open a (newer) link for a node, whose owner may have changed his mind; whether the hub let it."""
         self.sessions += 1
         record = now_done(self.store.node(member.number))
         assert record is not None
-        effects = self.handle(c.Connect(record, self.sessions))
+        news = trusts is not None and trusts != record.trusts
+        record = msgspec.structs.replace(record, trusts=record.trusts if trusts is None else trusts)
+        effects = self.handle(c.Connect(record, self.sessions, news))
         if effects:
             member.session = self.sessions
         return bool(effects)
@@ -289,8 +308,11 @@ class World(MemoryGrid):
     def do_connect(self, number: int) -> None:
         dice = Dice(number)
         member = self._member(dice, online=not dice.below(6))
-        if member is not None and self.connect(member) and dice.below(8):
-            self.handle(c.Fetch(member.number, 1 + dice.below(4), dice.pick((1000, 2000)), 1 << 30))
+        if member is None:
+            return
+        greets, slots, cpus = dice.below(8), 1 + dice.below(4), dice.pick((1000, 2000))
+        if self.connect(member, dice.pick((None, None, None, *TRUSTS))) and greets:
+            self.handle(c.Fetch(member.number, slots, cpus, 1 << 30))
 
     def do_disconnect(self, number: int) -> None:
         dice = Dice(number)

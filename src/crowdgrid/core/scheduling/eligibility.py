@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from crowdgrid.core.model import Job, NodeState
+from crowdgrid.core import unsandboxed
+from crowdgrid.core.model import UNSANDBOXED, Job, NodeState
 
 if TYPE_CHECKING:
     from crowdgrid.core.state import JobRun, NodeRun
 
 
 class Needs(NamedTuple):
-    """What a job asks of any node; the size first."""
+    """What a job asks of any node; the size first. `owner` is named only where it matters to nodes, so that sandboxed
+    jobs of all owners share their pools."""
 
     milli_cpus: int
     memory_bytes: int
@@ -24,6 +26,7 @@ class Needs(NamedTuple):
     labels: tuple[str, ...]
     region: str
     group: str
+    owner: str
 
 
 def needs_of(job: Job) -> Needs:
@@ -37,13 +40,14 @@ def needs_of(job: Job) -> Needs:
         spec.labels,
         spec.region,
         job.group,
+        job.owner if spec.runtime in UNSANDBOXED else "",
     )
 
 
 def suits(needs: Needs, node: NodeRun) -> bool:
     """Whether `objections` of a job with these needs would be empty, but for what the node declined; the quick
     form for the plan. `node` is connected and has an offer."""
-    milli_cpus, memory_bytes, runtime, min_trust, labels, region, group = needs
+    milli_cpus, memory_bytes, runtime, min_trust, labels, region, group, owner = needs
     record = node.record
     return (
         milli_cpus <= node.milli_cpus
@@ -54,6 +58,7 @@ def suits(needs: Needs, node: NodeRun) -> bool:
         and (not region or record.region == region)
         and (not group or record.group == group)
         and (not labels or all(label in record.labels for label in labels))
+        and (runtime not in UNSANDBOXED or unsandboxed.admits(runtime, record.trusts, record.owner, owner, group))
     )
 
 
@@ -65,7 +70,10 @@ def objections(job: JobRun, node: NodeRun, now: int) -> list[str]:
         found.append("It is not connected.")
     if record.state is not NodeState.ACTIVE:
         found.append(f"It is {record.state.value} and takes nothing new.")
-    if spec.runtime not in record.runtimes:
+    refusal = unsandboxed.objection(spec.runtime, record.trusts, record.owner, job.owner, job.base.group)
+    if refusal:  # where Python is not welcome it is not offered either: one reason is enough
+        found.append(refusal)
+    elif spec.runtime not in record.runtimes:
         found.append(f"It cannot run {spec.runtime} programs (it has {', '.join(record.runtimes) or 'no runtime'}).")
     found += _too_small(job, node)
     if record.trust < spec.min_trust:

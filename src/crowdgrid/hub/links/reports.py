@@ -90,6 +90,7 @@ def reported(entry: m.ResultEntry, place: int, key: AssignmentKey, note: Note) -
         place,
         entry.stderr[-limits.STDERR_TAIL_BYTES :],
         hit,
+        note.input,
     )
 
 
