@@ -255,10 +255,10 @@ class Result(msgspec.Struct, frozen=True, gc=False):
         signature, leaf: the row of `Signature` and the index of this result's leaf in it; 0 unsigned.
         reported_at: engine time.
         stderr: the end of what the first failed run wrote there; for people, never compared.
+        input: digest (32 bytes) of the input the answer was signed for; empty for results of before it was kept.
     """
 
     outcome: Outcome
-        input: digest (32 bytes) of the input the answer was signed for; empty for results of before it was kept.
     digest: bytes
     payload: bytes
     blob: str
@@ -272,10 +272,10 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     leaf: int = 0
     reported_at: int = 0
     stderr: bytes = b""
+    input: bytes = b""
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):
-    input: bytes = b""
     """One lease of one task to one node, and its result once there is one."""
 
     job: int
@@ -319,10 +319,10 @@ class Node(msgspec.Struct, frozen=True):
         inventory, benchmarks: JSON objects the node told, as bytes, for people; what counts is copied out.
         trust: trust index, 1.0 to 10.0.
         linked: its link was open when this was written; after a restart of the hub such a node is waited for longer.
+        trusts: whose programs it runs outside a sandbox, as words of `unsandboxed`; empty for nobody's.
     """
 
     number: int
-        trusts: whose programs it runs outside a sandbox, as words of `unsandboxed`; empty for nobody's.
     key: bytes
     owner: str
     group: str
@@ -343,10 +343,10 @@ class Node(msgspec.Struct, frozen=True):
     benchmarks: bytes = b"{}"
     format: int = 1
     linked: bool = False
+    trusts: tuple[str, ...] = ()
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    trusts: tuple[str, ...] = ()
     """Items or lines [first, first + count) of a job, stored once.
 
     `data` is the packed chunk (see `hub/inputs.py`) when at most `limits.INLINE_BYTES`; otherwise it is
