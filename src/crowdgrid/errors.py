@@ -3,7 +3,8 @@
     CrowdgridError
     ├── BadInput            what was sent cannot be used            400
     │   ├── TooLarge        over a limit                            413
-    │   └── BadProgram      not a program this grid can run         422
+    │   ├── BadProgram      not a program this grid can run         422
+    │   └── CannotTravel    a value that stays where it was made    422
     ├── NotAllowed          who you are does not permit it          403
     │   └── NotSignedIn     no token, or a wrong one                401
     ├── NotFound            no such thing, or not yours to see      404
@@ -12,6 +13,7 @@
     ├── Unavailable         the hub, store or link is down          503
     │   └── Fenced          another hub took over this store        503
     ├── JobFailed           the job ended without an answer         422
+    ├── RemoteError         a function raised where it ran          422
     └── TimedOut            not ready within the time you gave      504
 
 An error is one clear sentence (its message) and a `hint`, what to do next. Over HTTP it is
@@ -58,6 +60,13 @@ class BadProgram(BadInput):
     """This is not a program the grid can run."""
 
     code = "bad_program"
+    http_status = 422
+
+
+class CannotTravel(BadInput):
+    """This value cannot travel to another machine."""
+
+    code = "cannot_travel"
     http_status = 422
 
 
@@ -121,6 +130,38 @@ class JobFailed(CrowdgridError):
 
     code = "job_failed"
     http_status = 422
+
+
+class RemoteError(CrowdgridError):
+    """A function raised an exception where it ran.
+
+    Stands for an exception whose class is not known here, because a class is never looked up on a stranger's word.
+
+    Attributes:
+        type_name: the exception's class, e.g. "ValueError" or "mymod.MyError".
+        traceback: its traceback there, as text.
+        node: the node it happened on, "" unknown.
+        index: the input's place in the map, None when there is none.
+    """
+
+    code = "remote_error"
+    http_status = 422
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        type_name: str = "",
+        traceback: str = "",
+        node: str = "",
+        index: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.type_name = type_name
+        self.traceback = traceback
+        self.node = node
+        self.index = index
 
 
 class TimedOut(CrowdgridError):
