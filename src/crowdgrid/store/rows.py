@@ -81,7 +81,7 @@ def _assignment(held: Assignment, groups: Groups) -> None:
     groups.setdefault("result", []).append((
         *lease, _INT[result.outcome], result.digest, result.payload, result.blob, result.size, result.error,
         result.errors, result.cpu_ms, result.wall_ms, result.memory_bytes, result.signature, result.leaf,
-        result.reported_at, result.stderr,
+        result.reported_at, result.stderr, result.input,
     ))  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def _node(node: Node, groups: Groups) -> None:
         msgspec.json.encode(node.runtimes).decode(), msgspec.json.encode(node.labels).decode(), node.region,
         node.milli_cpus, node.memory_bytes, float(node.speed), float(node.trust), node.validated, node.lost,
         node.seen_at, node.inventory, node.benchmarks, node.format, int(node.linked),
+        msgspec.json.encode(node.trusts).decode(),
     ))  # fmt: skip
 
 
@@ -230,7 +231,7 @@ def assignment(row: Row) -> Assignment:
     """From a row of `assignment`."""
     job_, ordinal, attempt, node_, state, leased_at, deadline_ms, ended_at = row[:_RESULT]
     outcome = row[_RESULT]
-    result = None if outcome is None else Result(_OUTCOMES[outcome], *row[_RESULT + 1 :])
+    result = None if outcome is None else Result(_OUTCOMES[outcome], *row[_RESULT + 1 : -1], row[-1] or b"")
     return Assignment(
         job_, ordinal, attempt, node_, _ASSIGNMENT_STATES[state], leased_at, deadline_ms, ended_at, result
     )
@@ -248,7 +249,8 @@ def node(row: Row) -> Node:
     values[6] = NodeState(row[6])
     values[7] = _words.decode(row[7])
     values[8] = _words.decode(row[8])
-    values[-1] = bool(row[-1])
+    values[-2] = bool(row[-2])
+    values[-1] = _words.decode(row[-1])
     return Node(*values)
 
 

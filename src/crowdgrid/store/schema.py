@@ -43,8 +43,8 @@ def _small(name: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.SmallInteger, nullable=nullable)
 
 
-def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=nullable)
+def _text(name: str, *, nullable: bool = False, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable, **options)
 
 
 def _bytes(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
@@ -177,6 +177,7 @@ assignment = sa.Table(
     _integer("leaf", nullable=True),
     _integer("reported_at", nullable=True),
     _bytes("stderr", nullable=True),
+    _bytes("input", nullable=True),  # null also in results of before revision 0002
     sqlite_with_rowid=False,
 )
 _partial(
@@ -214,6 +215,7 @@ node = sa.Table(
     _bytes("benchmarks"),
     _integer("format"),
     _small("linked"),
+    _text("trusts", server_default="[]"),  # JSON list
 )
 sa.Index("node_key", node.c.key, unique=True)
 sa.Index("node_owner", node.c.owner, node.c.number)

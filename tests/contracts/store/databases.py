@@ -49,8 +49,17 @@ class SqliteDatabase:
         return SqliteStore(self._path)
 
     def schema(self) -> list[tuple[Any, ...]]:
-        found = self.run("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
-        return [(*row[:3], re.sub(r"\s+", " ", row[3]).replace("( ", "(").replace(" )", ")")) for row in found]
+        """Columns as SQLite understood them (an added one stands elsewhere in the text of its table), indexes as text."""
+        tables = self.run("SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' ORDER BY name")
+        columns = [
+            (table[0], *column)
+            for table in tables
+            for column in self.run("SELECT * FROM pragma_table_xinfo($1)", [table[0]])
+        ]
+        indexes = self.run(
+            "SELECT name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE type != 'table' ORDER BY 1"
+        )
+        return [*tables, *columns, *[(*row[:2], re.sub(r"\s+", " ", row[2])) for row in indexes]]
 
 
 class PostgresDatabase:

@@ -115,6 +115,8 @@ def result(payload: bytes = b"\0answer\xff", **changes: Any) -> Result:
         "signature": 6,
         "leaf": 7,
         "reported_at": 8,
+        "stderr": b"\xff\0",
+        "input": b"\x06" * 32,
     }
     return Result(payload=payload, **(fields | changes))
 
@@ -152,6 +154,8 @@ def full_node(number: int) -> Node:
         inventory=b'{"cpu":"\xc3\xbc"}',
         benchmarks=b'{"int":1}',
         format=2,
+        linked=True,
+        trusts=("own", "group:a b", "ü"),
     )
 
 

@@ -8,13 +8,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from crowdgrid.core.model import Outcome, TaskState
+from crowdgrid.core.model import AssignmentState, Outcome, TaskState
 from crowdgrid.errors import Unavailable
 from crowdgrid.store import migrate as migrating
 from crowdgrid.store import postgres, sqlite_writer
 from crowdgrid.store.migrate import revisions
+from tests.contracts.store import records
 from tests.contracts.store.databases import Database, PostgresDatabase, SqliteDatabase, migrate
 from tests.contracts.store.places import GRID_ID, ID_KEY, take_over
 
@@ -81,10 +83,32 @@ def test_store_of_every_revision_is_opened_with_its_rows(database: Database, rev
     assert database.run("SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
     for table, count in counts.items():
         assert database.run(f"SELECT count(*) FROM {table}") == [(count,)], table  # noqa: S608
-    asyncio.run(check_records(database))
+    asyncio.run(check_records(database, revision))
 
 
-async def check_records(database: Database) -> None:
+def test_what_a_migrated_store_is_given_comes_back(database: Database) -> None:
+    """A node that was there before says whose Python it runs; the result of a lease of before names its input."""
+    migrate(database, "base", "0001")
+    fill(database, "0001")
+
+    async def whole() -> None:
+        hub = await take_over(database.store())
+        (held,) = hub.opened.assignments
+        (node,) = hub.opened.nodes
+        assert node.trusts == ()
+        answered = msgspec.structs.replace(held, state=AssignmentState.REPORTED, result=records.result())
+        told = msgspec.structs.replace(node, trusts=("own", "ü"))
+        try:
+            await hub.save(answered, told)
+            assert await hub.store.assignments(1, 1) == [answered]
+            assert await hub.store.node(node.number) == told
+        finally:
+            await hub.store.close()
+
+    asyncio.run(whole())
+
+
+async def check_records(database: Database, revision: str) -> None:
     """What the rows of every revision mean. Later revisions keep meaning it."""
     hub = await take_over(database.store())
     store = hub.store
@@ -100,9 +124,11 @@ async def check_records(database: Database) -> None:
         assert row.assignment is not None
         assert row.assignment.result is not None
         assert (row.assignment.result.payload, row.assignment.result.outcome) == (b"42", Outcome.OK)
+        assert row.assignment.result.input == (b"" if revision == "0001" else b"\x06" * 32)
         node = await store.node_keyed(b"\x07" * 32)
         assert node is not None
-        assert (node.runtimes, node.trust) == (("wasm",), 2.5)
+        assert (node.runtimes, node.trust, node.linked) == (("wasm",), 2.5, True)
+        assert node.trusts == (() if revision == "0001" else ("own", "group:lab")), "nobody is trusted unasked"
         assert [each.value for each in await store.partials(1)] == [b"7"]
         assert [each.count for each in await store.chunks(1, first=0, stop=9)] == [10]
         assert (hub.opened.tokens[0].role, hub.opened.invitations[0].uses_left) == ("admin", 9)
