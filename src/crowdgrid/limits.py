@@ -13,7 +13,9 @@ INLINE_BYTES: Final = 64 * 1024  # a payload in a message; more travels as a blo
 FRAME_TASKS: Final = 1_000  # tasks in one Assign, reports in one Report
 FRAMES_QUEUED: Final = 64  # unsent frames of one link; a slower reader is cut off
 BLOB_BYTES: Final = 1 << 30  # one blob
-CHUNK_BYTES: Final = 4 << 20  # items or lines stored together
+CHUNK_BYTES: Final = 4 << 20  # items or lines stored together …
+ITEM_BYTES: Final = 256 << 20  # … but for an item that is larger: it is a chunk by itself
+TASK_INPUT_BYTES: Final = 64 << 20  # items or lines of one task, if they are more than one
 ANSWER_BYTES: Final = 64 << 20  # an answer given whole (collect, concatenate); larger ones are read as a stream
 APPEND_ITEMS: Final = 1_000  # items of one Append message sent inline
 
@@ -26,6 +28,7 @@ NAME_CHARS: Final = 200
 RANGE_BOUND: Final = (1 << 63) - 1  # |start|, |stop|, and the number of integers in it
 STORED_MAX: Final = (1 << 63) - 1  # any integer that is kept: stores have 64 bits
 JOB_ITEMS: Final = 1 << 40
+KEEP_MS_MAX: Final = 366 * 86_400_000  # the longest time a job may ask to be kept
 GRID_AXES: Final = 16
 GRID_VALUES: Final = 100_000
 OUTPUT_BYTES: Final = 256 << 20  # what one run may write to stdout
@@ -42,6 +45,15 @@ PRIORITY_MAX: Final = 100  # −100 … 100
 ERRORS_MAX_DEFAULT: Final = 100  # program errors before the job stops
 STALE_CEILING_DEFAULT: Final = 10  # lost leases before a task is abandoned
 NUMBER_CHARS: Final = 4_000  # a decimal number a reducer reads
+
+# --- functions and values --------------------------------------------------------------------
+FUNCTION_BYTES: Final = 32 << 20  # a function with all that travels with it
+FUNCTION_NODES: Final = 100_000  # things in one function: captured values, functions, classes, modules
+CAPTURE_BYTES: Final = 8 << 20  # one captured value; more is an argument
+VALUE_DEPTH: Final = 100  # containers in containers
+VALUE_CONTAINERS: Final = 4_000_000  # containers in one value; a list met twice counts twice
+FAILURE_BYTES: Final = 16 * 1024  # the traceback of a call that raised
+ERROR_CHARS: Final = 300  # the line that says what a call raised
 
 # --- time -----------------------------------------------------------------------------------
 HEARTBEAT_SECONDS: Final = 20
@@ -87,3 +99,8 @@ assert RECONNECT_SECONDS < LEASE_SECONDS
 assert BATCH_COMMANDS < INBOUND_COMMANDS
 assert ARGS_BYTES * 4 <= FRAME_BYTES, "the arguments of a few jobs fit a frame"
 assert FRAME_TASKS <= HELD_ASSIGNMENTS
+assert CHUNK_BYTES < TASK_INPUT_BYTES <= ITEM_BYTES < BLOB_BYTES
+assert APPEND_ITEMS * INLINE_BYTES <= TASK_INPUT_BYTES, "light items need not be weighed"
+assert FUNCTION_BYTES <= PROGRAM_BYTES
+assert CAPTURE_BYTES * 2 <= FUNCTION_BYTES
+assert FAILURE_BYTES * 2 <= INLINE_BYTES, "what a call raised fits a message"

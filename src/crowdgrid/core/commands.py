@@ -53,9 +53,9 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """Input for an open job. Idempotent: units the job already has are passed over; a gap is refused.
+    """Input for an open job; `chunk.job` and `chunk.first` name the place. Answered by `Reply(effects.Appended)`.
 
-    Answered by `Reply(int)`: the number of units the job now has. `chunk.job` and `chunk.first` name the place.
+    A chunk that begins below what the job has changes nothing, so that asking twice is harmless; a gap is refused.
     """
 
     chunk: Chunk

@@ -153,10 +153,18 @@ class Live(msgspec.Struct, frozen=True):
     leased: int
 
 
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """A job's units now, and how many of the chunk's, its first ones, were there before. If any were, nothing of it
+    was appended: whoever asked compares them and appends the rest."""
+
+    units: int
+    known: int = 0
+
+
 class Reply(msgspec.Struct, frozen=True):
     """The answer to the command's sender."""
 
-    value: Job | Node | Token | Invitation | Partial | Explanation | Live | int | None
+    value: Job | Node | Token | Invitation | Partial | Explanation | Live | Appended | None
 
 
 Effect: TypeAlias = (

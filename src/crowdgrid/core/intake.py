@@ -5,9 +5,9 @@ from __future__ import annotations
 from heapq import heappop
 
 from crowdgrid import limits
-from crowdgrid.core import jobs
+from crowdgrid.core import jobs, weights
 from crowdgrid.core.commands import Append
-from crowdgrid.core.effects import Reply
+from crowdgrid.core.effects import Appended, Reply
 from crowdgrid.core.model import JobState
 from crowdgrid.core.scheduling import ready
 from crowdgrid.core.state import JobRun, State
@@ -20,27 +20,30 @@ def appendable(job: JobRun) -> bool:
 
 
 def append(state: State, command: Append) -> None:
-    """Add input. Units the job already has are passed over, so that asking twice is harmless; a gap is refused.
+    """Add input. A chunk that begins below what the job has changes nothing and is answered with how much of it was
+    there: whoever asks twice, or goes on for a client that died, is right if those are the same units, and only who
+    holds the bytes can tell. A gap is refused.
 
     A job may be appended to while its program is still being looked at.
     """
     chunk = command.chunk
     job = jobs.get(state, chunk.job)
-    if not appendable(job) and chunk.first + chunk.count > job.units:
+    stop = chunk.first + chunk.count
+    if not appendable(job) and stop > job.units:
         raise Conflict("This job takes no more input: it is sealed.", hint="Open a new job.")
     if chunk.first > job.units:
         raise Conflict(f"The job has {job.units:,} units; the next to append is that one, not {chunk.first:,}.")
-    if chunk.first + chunk.count > limits.JOB_ITEMS:
+    if stop > limits.JOB_ITEMS:
         raise BadInput(f"A job may have {limits.JOB_ITEMS:,} units.")
-    if chunk.first == job.units and chunk.count:
-        job.units += chunk.count
+    known = min(stop, job.units) - chunk.first
+    if not known and chunk.count:
+        weights.note(job, chunk)
+        job.units = stop
         job.orphan_at = 0 if job.attended else state.now + limits.ORPHAN_SECONDS * 1000
         ready.wake(state, job)
         state.save(chunk)
         state.touch(job)
-    elif chunk.first + chunk.count > job.units:
-        raise Conflict(f"Units from {chunk.first:,} on overlap what the job has ({job.units:,}).")
-    state.emit(Reply(job.units))
+    state.emit(Reply(Appended(job.units, known)))
 
 
 def seal(state: State, number: int) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, jobs
+from crowdgrid.core import holding, jobs, weights
 from crowdgrid.core.effects import Assign, CloseLink
 from crowdgrid.core.holding import LEASE_MS
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
@@ -32,7 +32,7 @@ _replace = msgspec.structs.replace
 def cut(state: State, job: JobRun, node: NodeRun, units: int) -> tuple[Task, Assignment]:
     """Cut the next task of at most `units` from the cursor and lease it, in one step: bounds never change later."""
     start = job.units_cut
-    stop = min(start + units, job.units)
+    stop = weights.held_down(job, start, min(start + units, job.units))
     ordinal = job.tasks
     job.units_cut = stop
     job.tasks = ordinal + 1

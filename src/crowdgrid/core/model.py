@@ -142,6 +142,7 @@ class JobSpec(msgspec.Struct, frozen=True):
         consensus: `single` or `none` for now. overlap: nodes that must report.
         min_trust: trust index a node needs. labels, region, group: where it may run.
         final_after_ms: how long after completion answers may still be re-opened.
+        keep_ms: how long the job is kept once it has ended, if that is shorter than the hub's own time; 0 that.
     """
 
     program: str
@@ -165,6 +166,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     region: str = ""
     completion: Completion = Completion()
     final_after_ms: int = 0
+    keep_ms: int = 0
 
 
 # --- what is kept ----------------------------------------------------------------------------
@@ -184,6 +186,7 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     abandoned: int = 0
     errors: int = 0  # program errors among the answers
     lost: int = 0  # leases that ended without an answer
+    unit_bytes: int = 0  # the heaviest unit of input that is kept as a blob, as far as chunks tell
 
 
 class Job(msgspec.Struct, frozen=True):

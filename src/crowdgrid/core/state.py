@@ -86,10 +86,12 @@ class JobRun:
         "split",
         "state",
         "tasks",
+        "unit_bytes",
         "units",
         "units_cut",
         "units_done",
         "validated",
+        "weights",
     )
 
     def __init__(self, job: Job) -> None:
@@ -118,6 +120,10 @@ class JobRun:
         self.abandoned = counts.abandoned
         self.errors = counts.errors
         self.lost = counts.lost
+        self.unit_bytes = counts.unit_bytes
+        self.weights: deque[tuple[int, int, int]] = deque()  # (first, stop, bytes each) of heavy units not cut yet
+        if self.unit_bytes and self.units_cut < self.units:
+            self.weights.append((self.units_cut, self.units, self.unit_bytes))
         self.open: dict[int, Task] = {}
         self.queue: list[int] = []  # heap of ordinals in the queue; may name tasks that have left it
         self.rate = 0.0  # units per ms on the mean node
@@ -151,6 +157,7 @@ class JobRun:
             self.abandoned,
             self.errors,
             self.lost,
+            self.unit_bytes,
         )
 
     def record(self) -> Job:

@@ -113,7 +113,8 @@ class House:
 
     async def append(self, job: int, first: int, *items: bytes) -> int:
         packed = pack_chunk(items)
-        return int(await self.keeper.ask(c.Append(Chunk(job, first, len(items), len(packed), packed))))
+        appended: e.Appended = await self.keeper.ask(c.Append(Chunk(job, first, len(items), len(packed), packed)))
+        return appended.units
 
     async def node(self, name: str = "n") -> int:
         """A node that is linked."""

@@ -69,9 +69,11 @@ class Rig(MemoryGrid):
         )
         return job.number
 
-    def append(self, job: int, first: int, count: int) -> int:
-        units: int = self.reply(c.Append(Chunk(job, first, count, count, b"x")))
-        return units
+    def append(self, job: int, first: int, count: int, *, size: int = 0) -> e.Appended:
+        """Append `count` units; with `size` (bytes, together) they are kept as a blob."""
+        chunk = Chunk(job, first, count, size, blob="b" * 64) if size else Chunk(job, first, count, count, b"x")
+        appended: e.Appended = self.reply(c.Append(chunk))
+        return appended
 
     def run(self, job: int) -> JobRun:
         """The job as it is in the engine's memory."""

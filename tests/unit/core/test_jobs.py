@@ -9,6 +9,7 @@ from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import Completion, Grid, Items, JobState, Lines, Outcome, Range, TaskState
 from crowdgrid.errors import BadInput, Busy, Conflict, NotFound
+from tests.unit.core.memory_grid import now_done
 from tests.unit.core.rig import Rig, of
 
 ORPHAN_MS = limits.ORPHAN_SECONDS * 1000
@@ -102,22 +103,32 @@ def test_a_program_is_looked_at_again_after_a_restart() -> None:
 
 
 def test_appending_the_same_units_twice_counts_them_once() -> None:
+    """Whoever asks hears how much was there, because the engine cannot see whether it is the same."""
     rig = Rig()
     job = rig.submit(Items())
-    assert rig.append(job, 0, 3) == 3
-    assert rig.append(job, 0, 3) == 3
-    assert rig.append(job, 1, 2) == 3
-    assert rig.append(job, 3, 2) == 5
+    assert rig.append(job, 0, 3) == e.Appended(3)
+    assert rig.append(job, 0, 3) == e.Appended(3, known=3)
+    assert rig.append(job, 1, 2) == e.Appended(3, known=2)
+    assert rig.append(job, 3, 2) == e.Appended(5)
 
 
-def test_appended_units_leave_no_gap_and_do_not_overlap() -> None:
+def test_a_chunk_that_reaches_beyond_the_end_changes_nothing() -> None:
+    """Protects what is stored: part of it would be written over with what nobody has compared."""
+    rig = Rig()
+    job = rig.submit(Items())
+    rig.append(job, 0, 3)
+    assert rig.append(job, 2, 2) == e.Appended(3, known=1)
+    assert rig.append(job, 0, 4) == e.Appended(3, known=3)
+    assert rig.job(job).counts.units == 3
+    assert [(chunk.first, chunk.count) for chunk in now_done(rig.store.chunks(job, first=0, stop=9))] == [(0, 3)]
+
+
+def test_appended_units_leave_no_gap() -> None:
     rig = Rig()
     job = rig.submit(Items())
     rig.append(job, 0, 3)
     with pytest.raises(Conflict):
         rig.append(job, 4, 1)
-    with pytest.raises(Conflict):
-        rig.append(job, 2, 2)
     assert rig.job(job).counts.units == 3
 
 
@@ -143,9 +154,11 @@ def test_a_sealed_job_takes_nothing_new_but_what_it_has_may_be_sent_again() -> N
     job = rig.submit(Items())
     rig.append(job, 0, 3)
     rig.do(c.Seal(job))
-    assert rig.append(job, 0, 3) == 3
+    assert rig.append(job, 0, 3) == e.Appended(3, known=3)
     with pytest.raises(Conflict, match="sealed"):
         rig.append(job, 3, 1)
+    with pytest.raises(Conflict, match="sealed"):
+        rig.append(job, 2, 2)
 
 
 def test_sealing_again_is_harmless_even_when_the_job_has_ended() -> None:

@@ -121,7 +121,7 @@ def test_a_refused_command_changes_nothing_and_the_next_one_goes_on() -> None:
         with pytest.raises(CrowdgridError):
             rig.engine.handle(command, rig.now)
         assert saved(rig.engine) == before
-    assert rig.append(job, 0, 1) == 1
+    assert rig.append(job, 0, 1).units == 1
 
 
 def test_tokens_and_invitations_are_numbered_and_their_numbers_outlive_a_restart() -> None:
