@@ -12,7 +12,7 @@ path (append, lease, report) nothing is read back. `quick` answers from memory a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from crowdgrid import limits
@@ -78,7 +78,8 @@ class Inputs:
         """The record of items appended to a job at position `first`; what is too long for it is put as a blob.
 
         Raises:
-            BadInput: there are none. TooLarge: they are over `limits.CHUNK_BYTES` together.
+            BadInput: there are none.
+            TooLarge: they are over `limits.CHUNK_BYTES` together, or the only one is over `limits.ITEM_BYTES`.
         """
         if not items:
             raise BadInput(
@@ -86,33 +87,80 @@ class Inputs:
                 hint="Seal the job when there is nothing more to append.",
             )
         data = packing.pack_chunk(items)
-        if len(data) > limits.CHUNK_BYTES:
-            raise TooLarge(
-                f"The items of one append have {len(data):,} bytes, over the limit of {limits.CHUNK_BYTES:,}.",
-                hint="Append them in smaller groups.",
-            )
+        _check_size(len(data), len(items))
         return await self._chunk(job_number, first, data, len(items))
 
     async def add_blob_chunk(self, job_number: int, first: int, digest: str) -> Chunk:
         """The record of a packed chunk a client put as the blob `digest` and appends at position `first`.
 
+        One larger than `limits.CHUNK_BYTES` holds one item: its header is all that is read.
+
         Raises:
-            NotFound: the blob is not here. TooLarge: it is over `limits.CHUNK_BYTES`.
+            NotFound: the blob is not here.
+            TooLarge: it is over `limits.CHUNK_BYTES` and holds several items, or one over `limits.ITEM_BYTES`.
             BadInput: it is not a packed chunk, or an empty one.
         """
         size = await self._blobs.size(digest)
         if size is None:
             raise NotFound(f"The blob {digest[:12]}… is not here.", hint="Put it to /v1/blobs first, then append it.")
         if size > limits.CHUNK_BYTES:
-            raise TooLarge(
-                f"A chunk of {size:,} bytes is over the limit of {limits.CHUNK_BYTES:,}.",
-                hint="Pack fewer items into a chunk.",
-            )
+            head = b"".join([piece async for piece in self._blobs.read(digest, stop=packing.ITEM_HEAD_BYTES)])
+            _check_size(size, packing.head_count(head, size))
+            return Chunk(job_number, first, 1, size, blob=digest)
         data = await self._blobs.read_bytes(digest)
         count = await asyncio.to_thread(packing.check_chunk, data)
         if not count:
             raise BadInput("The appended chunk holds no items.")
         return await self._chunk(job_number, first, data, count, blob=digest)
+
+    async def differs(self, chunk: Chunk, count: int) -> int:
+        """The first of the chunk's first `count` units that is not what its job has there; −1 when all are the same."""
+        at = 0
+        async for other in self._stored(chunk.job, chunk.first, chunk.first + count):
+            mine = Slice(chunk, at, at + other.stop - other.start)
+            if (found := await self._difference(mine, other)) >= 0:
+                return chunk.first + at + found
+            at = mine.stop
+        return -1
+
+    async def _difference(self, mine: Slice, other: Slice) -> int:
+        """Where two slices of as many units differ first, counted from their beginning; −1 nowhere."""
+        a, b = mine.chunk, other.chunk
+        if mine.whole and other.whole and (a.size, a.data, a.blob) == (b.size, b.data, b.blob):
+            return -1
+        if max(a.size, b.size) > limits.CHUNK_BYTES:  # one of them is a single large item, and the other is not that
+            return 0
+        units = packing.slice_chunk(await self._content(a), mine.start, mine.stop)
+        others = packing.slice_chunk(await self._content(b), other.start, other.stop)
+        if units == others:
+            return -1
+        return next(at for at, (unit, one) in enumerate(zip(units, others, strict=True)) if unit != one)
+
+    async def rest(self, chunk: Chunk, known: int) -> Chunk:
+        """The chunk without its first `known` units, as the record of another append."""
+        items = packing.slice_chunk(await self._content(chunk), known, chunk.count)
+        return await self._chunk(chunk.job, chunk.first + known, packing.pack_chunk(items), len(items))
+
+    # --- read back ---
+
+    async def units(self, job_number: int, start: int, stop: int) -> list[bytes] | str:
+        """Units [start, stop) of a job, or the first of them: at most `limits.APPEND_ITEMS`, and `limits.CHUNK_BYTES`
+        packed. A single one that is larger is not read: the digest of the chunk it is by itself.
+
+        Raises:
+            NotFound: the store does not hold them.
+        """
+        found: list[bytes] = []
+        size = 0
+        async for chunk, first, end in self._stored(job_number, start, min(stop, start + limits.APPEND_ITEMS)):
+            if chunk.size > limits.CHUNK_BYTES:
+                return found or chunk.blob
+            for unit in packing.slice_chunk(await self._content(chunk), first, end):
+                size += len(unit)
+                if packing.packed_bytes(len(found) + 1, size) > limits.CHUNK_BYTES:
+                    return found
+                found.append(unit)
+        return found
 
     def remember(self, chunk: Chunk) -> None:
         """Keep a committed chunk in memory: its units are likely to be leased next."""
@@ -126,7 +174,8 @@ class Inputs:
         if len(data) <= limits.INLINE_BYTES:
             return Chunk(job, first, count, len(data), data=data)
         blob = blob or await self._blobs.put_bytes(data)
-        self._contents.add(blob, data)
+        if len(data) <= limits.CHUNK_BYTES:
+            self._contents.add(blob, data)
         return Chunk(job, first, count, len(data), blob=blob)
 
     # --- finding and cutting ---
@@ -137,13 +186,21 @@ class Inputs:
         chunks = await self._store.chunks(job, first=start, stop=stop + READ_AHEAD_UNITS)
         for chunk in reversed(chunks):  # the first ones are wanted first: they are the last to be let go
             self._chunks.add(chunk)
-        slices = cut(chunks, start, stop)
-        if slices is None:
-            raise NotFound(
-                f"The store does not hold units {start:,} to {stop:,} of a job's input.",
-                hint="The store is damaged; restore it from a backup or submit the job again.",
-            )
-        return slices
+        return _cut(chunks, start, stop)
+
+    async def _stored(self, job: int, start: int, stop: int) -> AsyncIterator[Slice]:
+        """What holds [start, stop), some chunks at a time. Unlike `_find` for those who come this way once: what is
+        leased next is not driven out of memory for it. Raises NotFound."""
+        while start < stop:
+            end = min(stop, start + READ_AHEAD_UNITS)
+            known = self._chunks.slices(job, start, end)
+            for chunk, first, _ in known or _cut(await self._store.chunks(job, first=start, stop=end), start, end):
+                last = min(chunk.count, stop - chunk.first)
+                yield Slice(chunk, first, last)
+                start = chunk.first + last
+
+    async def _content(self, chunk: Chunk) -> bytes:
+        return chunk.data or self._contents.get(chunk.blob) or await self._blobs.read_bytes(chunk.blob)
 
     async def _fits(self, slices: Sequence[Slice]) -> bool:
         """Whether the items fit a message; reads a blob into memory only where its index must tell."""
@@ -199,3 +256,28 @@ class Inputs:
 
     async def _gathered(self, items: list[bytes]) -> Part:
         return Part(0, len(items), blob=await self._blobs.put_bytes(packing.pack_chunk(items)))
+
+
+def _cut(chunks: Sequence[Chunk], start: int, stop: int) -> list[Slice]:
+    """`cut` of what must be there. Raises NotFound."""
+    slices = cut(chunks, start, stop)
+    if slices is None:
+        raise NotFound(
+            f"The store does not hold units {start:,} to {stop:,} of a job's input.",
+            hint="The store is damaged; restore it from a backup or submit the job again.",
+        )
+    return slices
+
+
+def _check_size(size: int, count: int) -> None:
+    """Refuse a packed chunk that is too large for what it holds. Raises TooLarge."""
+    if count == 1 and size > packing.packed_bytes(1, limits.ITEM_BYTES):
+        raise TooLarge(
+            f"An item of {size - packing.ITEM_HEAD_BYTES:,} bytes is over the limit of {limits.ITEM_BYTES:,}.",
+            hint="Split it into several, or send a reference to it (an address, a path every node can read).",
+        )
+    if count > 1 and size > limits.CHUNK_BYTES:
+        raise TooLarge(
+            f"The items of one append have {size:,} bytes, over the limit of {limits.CHUNK_BYTES:,}.",
+            hint="Append them in smaller groups.",
+        )

@@ -5,8 +5,7 @@ against `crowdgrid.limits` and what this grid can run; what only the engine know
 gap in what is appended) it refuses itself, before anything has changed.
 
 Appends to one job reach the keeper in the order in which they were asked for, however long putting their bytes
-takes: a lock a job is held until the command is queued, not until it is answered. Small appends take it without
-waiting.
+takes, and a seal after them: see `appending`.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from crowdgrid.core import commands, reducing, splitting
 from crowdgrid.core.model import Chunk, Job, JobSpec
 from crowdgrid.errors import BadInput, BadProgram, Conflict, NotFound, TooLarge
 from crowdgrid.hub.access import Place, Principal, Verb, authorize
+from crowdgrid.hub.appending import Appending, Line
 from crowdgrid.protocol.messages import JobRequest
 
 if TYPE_CHECKING:
@@ -34,22 +34,11 @@ if TYPE_CHECKING:
     from crowdgrid.hub.keeper import Keeper
     from crowdgrid.hub.programs import Programs
 
-RUNTIMES: Final = ("wasm", "echo")
+RUNTIMES: Final = ("wasm", "echo", "python", "python-pickle")
 KNOWN_JOBS: Final = 10_000
 LABELS: Final = 64
 _LOOKS_LIKE_ID: Final = re.compile(r"[jta][a-z2-7]{26}")
 _SPEC_FIELDS: Final = tuple(name for name in JobSpec.__struct_fields__ if name in JobRequest.__struct_fields__)
-
-
-class _Known:
-    """What of a job never changes, and the turnstile of its appends."""
-
-    __slots__ = ("lock", "number", "owner")
-
-    def __init__(self, job: Job) -> None:
-        self.number = job.number
-        self.owner = job.owner
-        self.lock = asyncio.Lock()
 
 
 class Submissions:
@@ -59,7 +48,8 @@ class Submissions:
         self._keeper = keeper
         self._inputs = inputs
         self._programs = programs
-        self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._appending = Appending(keeper, inputs)
+        self._known: OrderedDict[int, Line] = OrderedDict()
         self._opening: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
     # --- opening ------------------------------------------------------------------------------
@@ -156,7 +146,7 @@ class Submissions:
 
     def _learn(self, job: Job) -> Job:
         if job.number not in self._known:
-            self._known[job.number] = _Known(job)
+            self._known[job.number] = Line(job)
             if len(self._known) > KNOWN_JOBS:
                 self._forget_one()
         return job
@@ -166,7 +156,7 @@ class Submissions:
         if known.lock.locked():
             self._known[number] = known
 
-    async def _mine(self, principal: Principal, text: str) -> _Known:
+    async def _mine(self, principal: Principal, text: str) -> Line:
         """What is known of a job the principal may change."""
         known = self._known.get(self._number(text))
         if known is None or not principal.sees(known.owner):
@@ -188,24 +178,28 @@ class Submissions:
             items: the units, or instead `blob`: digest of a packed chunk of them, put before.
 
         Raises:
-            BadInput: nothing, or both, were given, or there is a gap before `first`.
-            TooLarge: over `limits.CHUNK_BYTES`. NotFound: no such job or blob. Conflict: the job is sealed.
+            BadInput: nothing, or both, were given.
+            TooLarge: over `limits.CHUNK_BYTES` together, or over `limits.ITEM_BYTES` if it is one.
+            NotFound: no such job or blob.
+            Conflict: the job is sealed, has other units there, or there would be a gap before `first`.
         """
         if first < 0 or first + len(items) > limits.JOB_ITEMS:
             raise BadInput(f"A job's units have ordinals from 0 to {limits.JOB_ITEMS:,}.")
         if bool(items) == bool(blob):
             raise BadInput("An append needs either items or the digest of a chunk.")
+        line = await self._mine(principal, job)
 
-        async def chunk(number: int) -> Chunk:
+        async def chunk(at: int) -> Chunk:
             if blob:
-                return await self._inputs.add_blob_chunk(number, first, naming.check_digest(blob))
-            return await self._inputs.add_items(number, first, items)
+                return await self._inputs.add_blob_chunk(line.number, at, naming.check_digest(blob))
+            return await self._inputs.add_items(line.number, at, items)
 
-        known = await self._mine(principal, job)
-        async with known.lock:
-            answer = self._keeper.submit(commands.Append(await chunk(known.number)))
-        units: int = await answer
-        return units
+        return await self._appending.append(line, first, chunk)
+
+    async def append_last(self, principal: Principal, job: str, items: Sequence[bytes]) -> int:
+        """Append units after whatever is there; returns how many the job has then. Asking twice appends them twice."""
+        line = await self._mine(principal, job)
+        return await self._appending.append_last(line, lambda at: self._inputs.add_items(line.number, at, items))
 
     async def seal(self, principal: Principal, job: str) -> None:
         """Nothing more will be appended; all appends asked for before come first."""

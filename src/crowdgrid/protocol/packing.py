@@ -34,6 +34,7 @@ __all__ = [
     "blobs_of",
     "check_chunk",
     "chunk_count",
+    "head_count",
     "input_digest",
     "pack_answers",
     "pack_chunk",
@@ -49,6 +50,7 @@ CHUNK_VERSION: Final = 1
 _HEAD: Final = struct.Struct("<BI")
 _OFFSET_BYTES: Final = 4
 _BYTES_MAX: Final = (1 << 32) - 1
+ITEM_HEAD_BYTES: Final = _HEAD.size + _OFFSET_BYTES  # what stands before the item in a chunk of one
 _INPUT_TAG: Final = b"crowdgrid input 1\0"
 _ERROR_TAG: Final = b"crowdgrid error 1\0"
 
@@ -73,14 +75,33 @@ def pack_chunk(items: Sequence[bytes]) -> bytes:
 
 def chunk_count(data: bytes) -> int:
     """How many items a chunk holds. Raises BadInput when it is no chunk or shorter than its index."""
+    count = _count(data)
+    if _HEAD.size + _OFFSET_BYTES * count > len(data):
+        raise BadInput("A chunk of input is shorter than its index.")
+    return count
+
+
+def _count(data: bytes) -> int:
     if len(data) < _HEAD.size:
         raise BadInput("A chunk of input is shorter than its header.")
     version, count = _HEAD.unpack_from(data)
     if version != CHUNK_VERSION:
         raise BadInput(f"A chunk of input has the unknown version {version}.", hint="Is the sender newer than this?")
-    if _HEAD.size + _OFFSET_BYTES * count > len(data):
-        raise BadInput("A chunk of input is shorter than its index.")
     return int(count)
+
+
+def head_count(head: bytes, size: int) -> int:
+    """How many items a larger chunk of `size` bytes holds, from its first `ITEM_HEAD_BYTES`; a single one is checked.
+
+    Raises:
+        BadInput: it is no chunk, or its only item does not fill it.
+    """
+    count = _count(head)
+    if not count:
+        raise BadInput("A chunk of input has bytes after its last item.")
+    if count == 1 and int.from_bytes(head[_HEAD.size :], "little") != size - ITEM_HEAD_BYTES:
+        raise BadInput("The index of a chunk of input does not fit its bytes.")
+    return count
 
 
 def slice_chunk(data: bytes, start: int, stop: int) -> list[bytes]:

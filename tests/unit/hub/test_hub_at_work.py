@@ -56,14 +56,21 @@ class HeldBlobs(MemoryBlobs):
             yield digest, 7200.0
 
 
-def at_work(story: Callable[[App, HeldBlobs], Awaitable[None]], *, clock: Clock | None = None, **options: Any) -> None:
+def at_work(
+    story: Callable[[App, HeldBlobs], Awaitable[None]],
+    *,
+    clock: Clock | None = None,
+    store: MemoryStore | None = None,
+    blobs: HeldBlobs | None = None,
+    **options: Any,
+) -> None:
     async def run() -> None:
-        blobs = HeldBlobs()
+        held = blobs or HeldBlobs()
         settings = HubSettings(admin_token="cg_of-a-test-that-is-long", **options)
-        app = build(settings, store=MemoryStore(), blobs=blobs, clock=clock)
+        app = build(settings, store=store or MemoryStore(), blobs=held, clock=clock)
         await app.start()
         try:
-            await story(app, blobs)
+            await story(app, held)
         finally:
             await app.say_goodbye()
             await app.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -166,7 +166,7 @@ def test_appends_that_cannot_be_taken() -> None:
     with pytest.raises(BadInput, match="at least one item"):
         run(inputs.add_items(1, 0, []))
     with pytest.raises(TooLarge, match="items of one append"):
-        run(inputs.add_items(1, 0, [b"x" * limits.CHUNK_BYTES]))
+        run(inputs.add_items(1, 0, [b"x" * limits.CHUNK_BYTES, b"y"]))
 
 
 def test_a_chunk_put_as_a_blob_is_appended() -> None:
@@ -191,6 +191,11 @@ def test_a_chunk_put_as_a_blob_is_appended() -> None:
         (packing.pack_chunk([]), "holds no items"),
         (packing.pack_chunk([b"a"]) + b"more", "after its last item"),
         (b"\x01" * (limits.CHUNK_BYTES + 1), "over the limit"),
+        (packing.pack_chunk([b"x" * limits.CHUNK_BYTES, b""]), "items of one append have"),
+        (packing.pack_chunk([b"x" * limits.CHUNK_BYTES]) + b"more", "does not fit"),
+        (packing.pack_chunk([b"x" * limits.CHUNK_BYTES])[:-1], "does not fit"),
+        (packing.pack_chunk([]) + b"x" * limits.CHUNK_BYTES, "after its last item"),
+        (b"\x02" * (limits.CHUNK_BYTES + 1), "unknown version"),
     ],
 )
 def test_uploaded_chunks_are_checked(content: bytes, says: str) -> None:
@@ -237,3 +242,131 @@ def test_recent_chunks_never_give_half_a_task(counts: list[int], data: st.DataOb
     assert (slices is not None) is (set(range(start, stop)) <= kept)
     if slices is not None:
         assert [s.chunk.first + i for s in slices for i in range(s.start, s.stop)] == list(range(start, stop))
+
+
+# --- large items -----------------------------------------------------------------------------------
+
+
+class Watched(MemoryBlobs):
+    """Blobs that count what is read of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_whole = 0
+        self.read_some = 0
+
+    async def read_bytes(self, digest: str) -> bytes:
+        self.read_whole += 1
+        return await super().read_bytes(digest)
+
+    async def read(self, digest: str, *, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        yield (content := self._kept[digest][start:stop])
+        self.read_some += len(content)
+
+
+def test_a_large_item_is_appended_and_leased_by_name() -> None:
+    """The hub reads nine bytes of it: its memory does not grow with the items of its users."""
+    blobs = Watched()
+    store = MemoryStore()
+    inputs = Inputs(store, blobs)
+    item = b"x" * (limits.CHUNK_BYTES + 1)
+
+    async def scenario() -> None:
+        grid = (await store.open(grid_id=b"g" * 16, id_key=b"k" * 16)).grid
+        digest = await blobs.put_bytes(packing.pack_chunk([item]))
+        light = await inputs.add_items(1, 0, [b"a"])
+        large = await inputs.add_blob_chunk(1, 1, digest)
+        assert large == Chunk(1, 1, 1, len(item) + 9, blob=digest)
+        await store.commit(Batch(grid=msgspec.structs.replace(grid, batch=grid.batch + 1), records=[light, large]))
+        leased = await inputs.lease_input(job(Items()), task(0, 2))
+        assert await inputs.differs(large, 1) == -1
+        assert (blobs.read_whole, blobs.read_some) == (0, packing.ITEM_HEAD_BYTES)
+        fetched = {digest: await blobs.read_bytes(digest) for digest in packing.blobs_of(leased)}
+        assert packing.runs_of(leased, fetched) == [((), b"a"), ((), item)]
+
+    run(scenario())
+
+
+def test_an_item_beyond_every_limit_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ITEM_BYTES", 5 << 20)
+    place = Place()
+    item = bytes((5 << 20) + 1)
+    with pytest.raises(TooLarge, match=r"An item of 5,242,881 bytes is over the limit of 5,242,880") as refused:
+        run(place.inputs.add_items(1, 0, [item]))
+    assert "reference" in refused.value.hint
+    digest = run(place.blobs.put_bytes(packing.pack_chunk([item])))
+    with pytest.raises(TooLarge, match="An item of 5,242,881 bytes"):
+        run(place.inputs.add_blob_chunk(1, 0, digest))
+    exactly = run(place.blobs.put_bytes(packing.pack_chunk([item[1:]])))
+    assert run(place.inputs.add_blob_chunk(1, 0, exactly)).blob == exactly
+
+
+# --- compared, and read back -----------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(groups, groups, st.booleans(), st.data())
+def test_units_are_compared_however_they_are_cut(before: list, after: list, fresh: bool, data: st.DataObject) -> None:
+    """A client that is started anew cuts its input into other chunks: the same units are the same, and the first other
+    one is found, whether chunks are in memory or not, in rows or in blobs."""
+    had = [b"%d:" % i + b"x" * size for i, size in enumerate(size for group in before for size in group)]
+    shape = [len(group) for group in after]
+    total = min(len(had), sum(shape))
+    wrong = data.draw(st.integers(-1, total - 1))
+    said = [unit + b"!" if at == wrong else unit for at, unit in enumerate(had)] + [b"new"] * sum(shape)
+
+    async def scenario() -> None:
+        place = Place()
+        await place.append([had[i : i + 3] for i in range(0, len(had), 3)])
+        inputs = place.inputs if fresh else place.restarted()
+        first, found = 0, -1
+        for count in shape:
+            chunk = await inputs.add_items(1, first, said[first : first + count])
+            known = min(first + count, len(had)) - first
+            if known <= 0:
+                break
+            found = await inputs.differs(chunk, known)
+            if found >= 0:
+                break
+            if known < count:
+                rest = await inputs.rest(chunk, known)
+                assert (rest.first, rest.count) == (len(had), count - known)
+                assert packing.slice_chunk(rest.data, 0, rest.count) == said[len(had) : first + count]
+            first += count
+        assert found == wrong
+
+    run(scenario())
+
+
+@settings(max_examples=40, deadline=None)
+@given(groups, st.booleans(), st.data())
+def test_units_are_read_back_as_they_were_appended(shape: list, fresh: bool, data: st.DataObject) -> None:
+    appended = [[b"%d:" % i + b"x" * size for i, size in enumerate(group)] for group in shape]
+    units = [unit for group in appended for unit in group]
+    start = data.draw(st.integers(0, len(units) - 1))
+    stop = data.draw(st.integers(start + 1, len(units)))
+
+    async def scenario() -> None:
+        place = Place()
+        await place.append(appended)
+        inputs = place.inputs if fresh else place.restarted()
+        assert await inputs.units(1, start, stop) == units[start:stop]
+
+    run(scenario())
+
+
+def test_what_is_read_back_at_once_is_bounded() -> None:
+    """So many units and bytes, and a large item by its name only."""
+    place = Place()
+
+    async def scenario() -> None:
+        large = b"x" * (limits.CHUNK_BYTES - 100)
+        await place.append([[b"u"] * 900, [b"u"] * 900, [large], [large + b"y" * 200], [b"last"]])
+        assert await place.inputs.units(1, 0, 1803) == [b"u"] * limits.APPEND_ITEMS
+        assert await place.inputs.units(1, 1700, 1803) == [b"u"] * 100  # the next one is too large to go with them
+        assert await place.inputs.units(1, 1800, 1803) == [large]
+        digest = await place.inputs.units(1, 1801, 1803)
+        assert isinstance(digest, str)
+        assert packing.slice_chunk(await place.blobs.read_bytes(digest), 0, 1) == [large + b"y" * 200]
+
+    run(scenario())

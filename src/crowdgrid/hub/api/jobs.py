@@ -270,9 +270,10 @@ async def append_items(call: Call) -> Appended:
         items, first = [text.encode() for text in told.text] or told.base64, told.first
     if not isinstance(job.spec.split, Items | Lines):
         raise Conflict("Nothing can be appended to this job: its input was complete when it was opened.")
-    at = job.counts.units if first < 0 else first
-    submissions = call.hub.submissions
-    return Appended(await submissions.append(call.principal, call.path["job"], at, items))
+    submissions, id = call.hub.submissions, call.path["job"]
+    if first < 0:
+        return Appended(await submissions.append_last(call.principal, id, items))
+    return Appended(await submissions.append(call.principal, id, first, items))
 
 
 def lines_of(content: bytes) -> list[bytes]:
