@@ -1,0 +1,117 @@
+"""numpy arrays and scalars as bytes: npy as numpy writes it, never with pickled objects in it.
+
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. numpy is imported when an array is met and not
+before: most programs have none, and a node need not have numpy installed.
+
+Invariants: nothing is allocated on the word of a header: the bytes have to be there. An array that was read owns its
+memory and may be written to, like any other.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from crowdgrid.errors import Unavailable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_HEADER_BYTES: Final = 10_000  # of a structured dtype with many fields
+_SCALAR: Final = re.compile(r"[<>|=][?a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,2}\])?")
+
+
+def is_array(value: Any) -> bool:
+    """Whether `value` is an array itself, not one of a subclass with more to it."""
+    numpy = sys.modules.get("numpy")  # if it is an array, somebody has imported it
+    return numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether `value` is one element of an array: a number, a date, a text or a record."""
+    numpy = sys.modules.get("numpy")
+    return (
+        numpy is not None
+        and isinstance(value, numpy.generic)
+        and type(value).__module__ == "numpy"
+        and not value.dtype.hasobject
+    )
+
+
+def write_array(value: np.ndarray[Any, Any]) -> bytes:
+    """`value` as npy, in C or Fortran order as it lies in memory."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, value, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_array(data: memoryview) -> np.ndarray[Any, Any]:
+    """The array in `data`.
+
+    Raises:
+        ValueError: it is no npy, or holds Python objects.
+        Unavailable: numpy is not installed here.
+    """
+    np = _numpy()
+    head = io.BytesIO(data[: _HEADER_BYTES + 16])
+    try:
+        version = np.lib.format.read_magic(head)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read:
+            version = (2, 0) if version == (3, 0) else version  # 3.0 is 2.0 with field names in UTF-8
+        shape, fortran, dtype = read[version](head, max_header_size=_HEADER_BYTES)
+        rest = data[head.tell() :]
+        if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(rest):
+            raise ValueError("its size is not what its header says")
+        lying = np.ndarray(shape, dtype, rest, order="F" if fortran else "C")
+        return lying.copy("K")
+    except Exception as error:  # noqa: BLE001 - a header is a Python literal, and may be wrong in many ways
+        raise ValueError(f"an array cannot be read: {error}") from None
+
+
+def write_scalar(value: np.generic) -> bytes:
+    """`value` as its dtype, a zero byte, and its own bytes; a record as npy."""
+    import numpy as np
+
+    if value.dtype.names is not None or value.dtype.kind == "V":
+        return b"\0" + write_array(np.asarray(value))
+    return value.dtype.str.encode() + b"\0" + value.tobytes()
+
+
+def read_scalar(data: memoryview) -> np.generic:
+    """The scalar in `data`. Raises as `read_array`."""
+    kind, _, raw = bytes(data).partition(b"\0")
+    if not kind:
+        made: np.generic = read_array(memoryview(raw))[()]
+        return made
+    dtype = _dtype(kind)
+    if dtype.itemsize != len(raw):
+        raise ValueError("a scalar is not of its type's size")
+    return _numpy().ndarray((), dtype, raw)[()]  # type: ignore[no-any-return]
+
+
+@functools.lru_cache(maxsize=64)
+def _dtype(kind: bytes) -> np.dtype[Any]:
+    if not _SCALAR.fullmatch(kind.decode("ascii")):
+        raise ValueError("a scalar has no type")
+    made: np.dtype[Any] = _numpy().dtype(kind.decode())
+    if made.hasobject:
+        raise ValueError("a scalar is a Python object")
+    return made
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError:
+        raise Unavailable(
+            "This value is an array, and numpy is not installed on this node.",
+            hint="Install numpy where the function runs.",
+        ) from None
+    return numpy

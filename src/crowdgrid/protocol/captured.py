@@ -1,0 +1,268 @@
+"""What a function is when its source travels: a graph of things, each made once and shared as it was.
+
+A `Document` is a list of nodes in the order in which they are made. Some of what a node refers to it *needs* to be
+made at all (a tuple its elements, a class its bases); the rest is filled in *later* (what a function finds in its
+globals, in a cell, in a list), so that recursion and cycles are possible. Both refer by index; what is needed stands
+before the node that needs it.
+
+A document is code: making it runs class bodies and calls, and is done only where its function would be run
+anyway. Reading one runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.errors import BadProgram
+
+NOTHING: Final = -1  # the content of an empty cell
+
+
+class _Node(msgspec.Struct, frozen=True, array_like=True):
+    def needs(self) -> Iterable[int]:
+        """Indices of what must be there before it is made."""
+        return ()
+
+    def later(self) -> Iterable[int]:
+        """Indices of what is filled in when it is there."""
+        return ()
+
+
+class Value(_Node, frozen=True, array_like=True, tag="value"):
+    """A plain value, see `values`."""
+
+    data: bytes
+
+
+class Module(_Node, frozen=True, array_like=True, tag="module"):
+    """A module by its name; `also` are submodules that were imported too, so that `name.sub` is there."""
+
+    name: str
+    also: tuple[str, ...] = ()
+
+
+class Name(_Node, frozen=True, array_like=True, tag="name"):
+    """What `qualname` leads to in a module."""
+
+    module: str
+    qualname: str
+
+
+class Attribute(_Node, frozen=True, array_like=True, tag="attribute"):
+    """An attribute of another node: a method of a class, a member of an enumeration."""
+
+    of: int
+    name: str
+
+    def needs(self) -> Iterable[int]:
+        return (self.of,)
+
+
+class Call(_Node, frozen=True, array_like=True, tag="call"):
+    """What comes of calling one node with others: a partial, a cache, a compiled pattern, a named tuple's class."""
+
+    of: int
+    args: tuple[int, ...] = ()
+    kwargs: dict[str, int] = {}
+
+    def needs(self) -> Iterable[int]:
+        return (self.of, *self.args, *self.kwargs.values())
+
+
+class Items(_Node, frozen=True, array_like=True, tag="items"):
+    """A container of other nodes; `kind` is list, set, tuple or frozenset."""
+
+    kind: str
+    items: tuple[int, ...]
+
+    def needs(self) -> Iterable[int]:
+        return self.items if self.kind in FROZEN else ()
+
+    def later(self) -> Iterable[int]:
+        return () if self.kind in FROZEN else self.items
+
+
+class Pairs(_Node, frozen=True, array_like=True, tag="pairs"):
+    """A dict of other nodes, in its order."""
+
+    keys: tuple[int, ...]
+    items: tuple[int, ...]
+
+    def later(self) -> Iterable[int]:
+        return (*self.keys, *self.items)
+
+
+class Cell(_Node, frozen=True, array_like=True, tag="cell"):
+    """A variable shared by functions made in one another; `content` may be `NOTHING`."""
+
+    content: int
+
+    def later(self) -> Iterable[int]:
+        return () if self.content == NOTHING else (self.content,)
+
+
+class Function(_Node, frozen=True, array_like=True, tag="function"):
+    """A function by its source.
+
+    Attributes:
+        home: the module whose globals are its globals.
+        qualname: its `__qualname__`; what follows the last dot is its name.
+        text: index of the `Text` it is in. line: where its `def` or `lambda` stands, counted as in its file.
+        column: where on that line, in bytes of UTF-8. stop: where a lambda ends on the last line of its text; 0 for a def.
+        inside: the class whose body it stands in, for names like `__private`; else "".
+        later_annotations: written under `from __future__ import annotations`.
+        free: its free variables, each a `Cell`.
+        defaults, keyword_defaults: values its parameters had when it was sent.
+        attributes: what is set on it.
+    """
+
+    home: str
+    qualname: str
+    text: int
+    line: int
+    column: int
+    stop: int = 0
+    inside: str = ""
+    later_annotations: bool = False
+    free: dict[str, int] = {}
+    defaults: tuple[int, ...] = ()
+    keyword_defaults: dict[str, int] = {}
+    attributes: dict[str, int] = {}
+
+    def needs(self) -> Iterable[int]:
+        return self.free.values()
+
+    def later(self) -> Iterable[int]:
+        return (*self.defaults, *self.keyword_defaults.values(), *self.attributes.values())
+
+
+class Class(_Node, frozen=True, array_like=True, tag="class"):
+    """A class of a module's top level by its source, which is run with its decorators.
+
+    Attributes:
+        home, text, line, later_annotations: as in `Function`.
+        name: its name. uses: what its decorators, bases and body find in the module's globals.
+        attributes: plain values and functions its attributes had when it was sent.
+    """
+
+    home: str
+    name: str
+    text: int
+    line: int
+    later_annotations: bool = False
+    uses: tuple[int, ...] = ()
+    attributes: dict[str, int] = {}
+
+    def needs(self) -> Iterable[int]:
+        return self.uses
+
+    def later(self) -> Iterable[int]:
+        return self.attributes.values()
+
+
+class Sentinel(_Node, frozen=True, array_like=True, tag="sentinel"):
+    """An `object()` that is only compared with itself."""
+
+
+Node: TypeAlias = (
+    Value | Module | Name | Attribute | Call | Items | Pairs | Cell | Function | Class | Sentinel
+)  # fmt: skip
+
+FROZEN: Final = frozenset({"tuple", "frozenset"})
+_KINDS: Final = FROZEN | {"list", "set"}
+
+
+class Text(msgspec.Struct, frozen=True, array_like=True):
+    """Whole lines of a file: its name without folders, the number of the first line, the lines."""
+
+    file: str
+    first: int
+    lines: str
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """A module that travels whole, because something refers to the module itself."""
+
+    file: str
+    text: str
+    package: bool = False
+
+
+class Home(msgspec.Struct, frozen=True, array_like=True):
+    """A module of which only some functions and classes travel: what their globals hold."""
+
+    package: str = ""
+    file: str = ""
+    names: dict[str, int] = {}
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """A function and all it refers to.
+
+    Attributes:
+        nodes: in the order in which they are made. root: index of the function itself.
+        texts: the lines functions and classes are in.
+        homes: by name, the modules that are not there as a whole.
+        sources: by name, the modules that are.
+        requires: installed modules it imports when it runs.
+    """
+
+    nodes: tuple[Node, ...]
+    root: int
+    texts: tuple[Text, ...] = ()
+    homes: dict[str, Home] = {}
+    sources: dict[str, Source] = {}
+    requires: tuple[str, ...] = ()
+
+
+_decoder: Final = msgspec.msgpack.Decoder(Document)
+
+
+def pack_document(document: Document) -> bytes:
+    """The bytes of a document."""
+    return msgspec.msgpack.encode(document)
+
+
+def read_document(data: bytes) -> Document:
+    """The document in `data`, checked: what it refers to is there, and what is needed comes first.
+
+    Raises:
+        BadProgram: it is none.
+    """
+    try:
+        document = _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadProgram(f"This function cannot be read: {error}.") from None
+    count = len(document.nodes)
+    if count > limits.FUNCTION_NODES:
+        raise BadProgram(f"This function is made of {count:,} things; the limit is {limits.FUNCTION_NODES:,}.")
+    if not _is_whole(document, count):
+        raise BadProgram("This function cannot be read: it refers to something it does not hold.")
+    return document
+
+
+def _is_whole(document: Document, count: int) -> bool:
+    for index, node in enumerate(document.nodes):
+        if not all(0 <= other < index for other in node.needs()):
+            return False
+        if not all(0 <= other < count for other in node.later()):
+            return False
+        if not _is_sound(node, document):
+            return False
+    named = (index for home in document.homes.values() for index in home.names.values())
+    return 0 <= document.root < count and all(0 <= index < count for index in named)
+
+
+def _is_sound(node: Any, document: Document) -> bool:
+    """Whether what only this kind of node refers to is there."""
+    if isinstance(node, Function | Class):
+        return 0 <= node.text < len(document.texts) and (
+            isinstance(node, Class) or all(isinstance(document.nodes[cell], Cell) for cell in node.free.values())
+        )
+    if isinstance(node, Items):
+        return node.kind in _KINDS
+    return not isinstance(node, Pairs) or len(node.keys) == len(node.items)
