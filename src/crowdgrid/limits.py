@@ -92,6 +92,7 @@ PAGE_ROWS: Final = 1_000
 PAGE_ROWS_DEFAULT: Final = 100
 JOBS_OPEN_PER_OWNER: Final = 10_000
 NODES_PER_OWNER: Final = 100_000
+TRUSTED: Final = 64  # owners, groups or words a node may name as those whose Python it runs
 
 assert INLINE_BYTES * 8 <= FRAME_BYTES, "a frame holds several inline payloads"
 assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS, "a lease survives two lost heartbeats"

@@ -94,7 +94,7 @@ class ResultInfo(msgspec.Struct, frozen=True):
 
 
 class NodeInfo(msgspec.Struct, frozen=True):
-    """A node. `id` is its did:key."""
+    """A node. `id` is its did:key; `trusts` says whose programs it runs outside a sandbox."""
 
     id: str
     name: str
@@ -105,6 +105,7 @@ class NodeInfo(msgspec.Struct, frozen=True):
     created_at: int
     seen_at: int
     runtimes: tuple[str, ...]
+    trusts: tuple[str, ...]
     labels: tuple[str, ...]
     region: str
     milli_cpus: int
@@ -280,6 +281,7 @@ def node_info(
         created_at=node.created_at,
         seen_at=node.seen_at,
         runtimes=node.runtimes,
+        trusts=node.trusts,
         labels=node.labels,
         region=node.region,
         milli_cpus=node.milli_cpus,

@@ -29,7 +29,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag_field="t", gc=Fa
 
 
 class Hello(Message, tag="hello"):
-    """First words of a node: who it is and what it can run. `invitation` only when it is new here."""
+    """First words of a node: who it is and what it can run. `invitation` only when it is new here. `trusts`: whose
+    programs it runs outside a sandbox, as words of `core.unsandboxed`."""
 
     version: int
     key: bytes
@@ -45,6 +46,7 @@ class Hello(Message, tag="hello"):
     benchmarks: dict[str, Any] = {}
     features: tuple[str, ...] = ()
     software: str = ""
+    trusts: tuple[str, ...] = ()
 
 
 class Proof(Message, tag="proof"):
@@ -145,7 +147,7 @@ class Challenge(Message, tag="challenge"):
 
 
 class Welcome(Message, tag="welcome"):
-    """The node is in. Durations in ms. `node` is its did:key, `name` as the hub shows it."""
+    """The node is in. Durations in ms. `node` is its did:key, `name` as the hub shows it, `owner` whose it is."""
 
     version: int
     node: str
@@ -156,6 +158,7 @@ class Welcome(Message, tag="welcome"):
     trust: float = 1.0
     features: tuple[str, ...] = ()
     blob_token: str = ""  # `Authorization: Node TOKEN` on /v1/blobs while this link lives
+    owner: str = ""
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -173,6 +176,7 @@ class LeaseSpec(msgspec.Struct, frozen=True, array_like=True):
     split: str
     label: str = ""
     owner: str = ""
+    group: str = ""
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True, gc=False):

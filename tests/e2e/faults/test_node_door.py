@@ -92,6 +92,10 @@ def test_a_new_node_needs_a_good_invitation(grid: Grid) -> None:
         {"speed": float("inf")},
         {"speed": -1.0},
         {"inventory": {"disk": "x" * 100_000}},
+        {"trusts": ("x" * 1_000,)},
+        {"trusts": tuple(str(n) for n in range(65))},
+        {"trusts": ("everyone\x1b[2J",)},
+        {"trusts": ("",)},
     ],
     ids=lambda told: next(iter(told)),
 )

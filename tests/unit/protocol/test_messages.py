@@ -40,7 +40,7 @@ def test_fields_that_may_be_left_out_come_last() -> None:
 # Where each field stands: a message that went out once cannot have its fields moved. Add at the end only.
 PUBLISHED = {
     m.Hello: "version key name invitation runtimes labels region milli_cpus memory_bytes speed inventory "
-    "benchmarks features software",
+    "benchmarks features software trusts",
     m.Proof: "signature",
     m.Heartbeat: "held sent load",
     m.Fetch: "slots milli_cpus memory_bytes",
@@ -49,9 +49,9 @@ PUBLISHED = {
     m.Decline: "assignments reason",
     m.Remainder: "assignment at",
     m.Challenge: "nonce grid",
-    m.Welcome: "version node name grid heartbeat_ms lease_ms trust features blob_token",
+    m.Welcome: "version node name grid heartbeat_ms lease_ms trust features blob_token owner",
     m.LeaseSpec: "job program program_bytes runtime args timeout_ms memory_bytes output_bytes milli_cpus split "
-    "label owner",
+    "label owner group",
     m.Lease: "assignment spec start stop input deadline_ms parent",
     m.Assign: "specs leases",
     m.Acknowledge: "verdicts",

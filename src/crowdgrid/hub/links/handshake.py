@@ -28,6 +28,17 @@ from crowdgrid.protocol import messages as m
 _SECONDS: Final = 20  # a node has so long to prove itself
 _WORDS: Final = 64  # runtimes or labels
 _ABOUT_BYTES: Final = 16 * 1024  # inventory or benchmarks, as JSON
+# What eligibility asks of a node.
+_OFFERED: Final = ("runtimes", "trusts", "labels", "region", "milli_cpus", "memory_bytes")
+
+
+class Greeted(msgspec.Struct, frozen=True):
+    """A node that proved itself: its record as it is to be connected, its first words, and whether what it runs, or
+    for whom, is other than when it was here last."""
+
+    node: Node
+    hello: m.Hello
+    news: bool
 
 
 class Handshake:
@@ -38,7 +49,7 @@ class Handshake:
         self._access = access
         self._joining: set[bytes] = set()  # keys of nodes that are being looked up or joining
 
-    async def of(self, socket: LinkSocket, address: str) -> tuple[Node, m.Hello]:
+    async def of(self, socket: LinkSocket, address: str) -> Greeted:
         """The node at the other end, proved, as it is to be connected.
 
         Raises:
@@ -61,7 +72,8 @@ class Handshake:
             known = await self._keeper.store.node_keyed(hello.key) or await self._join(hello, address)
         finally:
             self._joining.discard(hello.key)
-        return _told(known, hello), hello
+        told = _told(known, hello)
+        return Greeted(told, hello, any(getattr(told, name) != getattr(known, name) for name in _OFFERED))
 
     async def _prove(self, socket: LinkSocket, hello: m.Hello) -> None:
         nonce = secrets.token_bytes(32)
@@ -107,6 +119,10 @@ def _check(hello: m.Hello) -> None:
     words = (hello.name, hello.region, hello.software, *hello.runtimes, *hello.labels)
     if len(words) > _WORDS or any(len(word) > limits.NAME_CHARS or not word.isprintable() for word in words):
         raise BadInput(f"A node has at most {_WORDS} runtimes and labels of {limits.NAME_CHARS} characters.")
+    if len(hello.trusts) > limits.TRUSTED or not all(0 < len(word) <= limits.NAME_CHARS for word in hello.trusts):
+        raise BadInput(f"A node names at most {limits.TRUSTED} it trusts, of 1 to {limits.NAME_CHARS} characters.")
+    if not all(word.isprintable() for word in hello.trusts):
+        raise BadInput("Whom a node trusts is said in printable characters.")
     if not 0 <= hello.speed < inf:
         raise BadInput("The node's speed is not a plausible number.")
     if not (1 <= hello.milli_cpus <= 1 << 30 and 0 <= hello.memory_bytes <= limits.MEMORY_BYTES_MAX * 64):
@@ -128,6 +144,7 @@ def _told(node: Node, hello: m.Hello) -> Node:
         name=hello.name or node.name,
         runtimes=hello.runtimes,
         labels=hello.labels,
+        trusts=hello.trusts,
         region=hello.region,
         milli_cpus=hello.milli_cpus,
         memory_bytes=hello.memory_bytes,

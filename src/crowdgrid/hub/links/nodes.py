@@ -24,7 +24,7 @@ from crowdgrid.hub.access import Access
 from crowdgrid.hub.inputs import Inputs
 from crowdgrid.hub.keeper import Keeper
 from crowdgrid.hub.links import reports
-from crowdgrid.hub.links.handshake import Handshake
+from crowdgrid.hub.links.handshake import Greeted, Handshake
 from crowdgrid.hub.links.notes import Jobs, Note, note_again, note_of, spec_of
 from crowdgrid.hub.links.socket import GOING_AWAY, PROTOCOL_ERROR, LinkSocket, Receive, Send
 from crowdgrid.hub.links.unclaimed import Unclaimed
@@ -139,8 +139,8 @@ class NodeLinks:
         socket = LinkSocket(receive, send, self.traffic)
         address = (scope.get("client") or ("",))[0]
         try:
-            node, hello = await self._handshake.of(socket, address)
-            link = await self._welcome(socket, node, hello)
+            greeted = await self._handshake.of(socket, address)
+            link = await self._welcome(socket, greeted)
         except CrowdgridError as error:
             self.traffic.rejected += 1
             retry_ms = _RETRY_AFTER_MS if error.retryable else 0
@@ -155,7 +155,8 @@ class NodeLinks:
         finally:
             self._part(link)
 
-    async def _welcome(self, socket: LinkSocket, node: Node, hello: m.Hello) -> NodeLink:
+    async def _welcome(self, socket: LinkSocket, greeted: Greeted) -> NodeLink:
+        node = greeted.node
         self._sessions += 1
         link = NodeLink(node, self._sessions, socket)
         before = self._links.get(node.number)
@@ -164,13 +165,13 @@ class NodeLinks:
         self._links[node.number] = link
         self._tokens[link.blob_token] = link
         try:
-            known: Node = await self._keeper.ask(c.Connect(node, link.session))
+            known: Node = await self._keeper.ask(c.Connect(node, link.session, greeted.news))
         except CrowdgridError:
             self._part(link)
             raise
         socket.say(
             m.Welcome(
-                version=min(hello.version, m.VERSION),
+                version=min(greeted.hello.version, m.VERSION),
                 node=did_of(node.key),
                 name=node.name,
                 grid=self._keeper.grid.grid_id,
@@ -178,6 +179,7 @@ class NodeLinks:
                 lease_ms=limits.LEASE_SECONDS * 1000,
                 trust=known.trust,
                 blob_token=link.blob_token,
+                owner=known.owner,
             )
         )
         return link

@@ -100,4 +100,5 @@ def spec_of(job: Job, public_id: str, program_bytes: int) -> m.LeaseSpec:
         str(spec.split.__struct_config__.tag),
         job.name,
         job.owner,
+        job.group,
     )
