@@ -381,10 +381,29 @@ class Done(Message, tag="done"):
     id: int
 
 
+class ResultProof(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What shows that a node signed a result: with payload, program and outcome the fields of its leaf, and the way
+    from there to the root that was signed (RFC 9162, 2.1.3; see `protocol.signing`).
+
+    `grid` and `assignment` have 16 bytes, `input` (the digest of what the program was given) 32; `usage` is cpu_ms,
+    wall_ms, memory_bytes, size. The leaf is number `index` of `count`, `path` its siblings (32 bytes), lowest first.
+    """
+
+    grid: bytes
+    assignment: bytes
+    input: bytes
+    usage: tuple[int, int, int, int]
+    index: int
+    count: int
+    path: tuple[bytes, ...]
+    signature: bytes
+
+
 class ResultRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The answer of one task: units [start, stop). `state` is the task's (validated, split, abandoned).
 
-    For items and grids the payload is packed answers (`packing.unpack_answers`). `node` is a did:key.
+    For items and grids the payload is packed answers (`packing.unpack_answers`). `node` is a did:key. `proof` comes if
+    `Read.signed` asked for it and the node's signature is kept.
     """
 
     ordinal: int
@@ -399,6 +418,7 @@ class ResultRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     node: str = ""
     revision: int = 0
     parent: int = -1
+    proof: ResultProof | None = None
 
 
 class Results(Message, tag="results"):

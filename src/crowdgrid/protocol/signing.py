@@ -89,35 +89,57 @@ def tree_root(leaves: bytes) -> bytes:
     return _top(_cut(leaves))
 
 
-def inclusion_path(leaves: bytes, index: int) -> tuple[bytes, ...]:
-    """The hashes that prove leaf `index` is in the tree over `leaves` (RFC 9162, 2.1.3.1), lowest first.
+class Tree:
+    """The tree over `leaves` (n × 32 bytes of leaf hashes), kept to take many paths from it."""
 
-    Raises:
-        BadInput: there is no such leaf.
-    """
-    level = _cut(leaves)
-    if not 0 <= index < len(level):
-        raise BadInput(f"There is no leaf {index} among {len(level)}.")
-    path: list[bytes] = []
-    while len(level) > 1:
-        sibling = index ^ 1
-        if sibling < len(level):
-            path.append(level[sibling])
-        level, index = _up(level), index >> 1
-    return tuple(path)
+    __slots__ = ("_levels", "count")
+
+    def __init__(self, leaves: bytes) -> None:
+        level = _cut(leaves)
+        self.count = len(level)
+        self._levels: list[list[bytes]] = []  # from the leaves to what is below the root
+        while len(level) > 1:
+            self._levels.append(level)
+            level = _up(level)
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """The hashes that prove leaf `index` is in the tree (RFC 9162, 2.1.3.1), lowest first.
+
+        Raises:
+            BadInput: there is no such leaf.
+        """
+        if not 0 <= index < self.count:
+            raise BadInput(f"There is no leaf {index} among {self.count}.")
+        path: list[bytes] = []
+        for level in self._levels:
+            sibling = index ^ 1
+            if sibling < len(level):
+                path.append(level[sibling])
+            index >>= 1
+        return tuple(path)
+
+
+def inclusion_path(leaves: bytes, index: int) -> tuple[bytes, ...]:
+    """`Tree.path` of one leaf. Raises BadInput."""
+    return Tree(leaves).path(index)
 
 
 def verify_path(leaf: bytes, index: int, count: int, path: Sequence[bytes], root: bytes) -> bool:
-    """Whether `path` proves that leaf hash `leaf` is number `index` of `count` under `root`.
+    """Whether `path` proves that leaf hash `leaf` is number `index` of `count` under `root`."""
+    return path_root(leaf, index, count, path) == root
+
+
+def path_root(leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bytes | None:
+    """The root under which `path` makes leaf hash `leaf` number `index` of `count`; None when it leads to none.
 
     RFC 9162, 2.1.3.2; the step numbers are the RFC's.
     """
     if not 0 <= index < count:  # 1.
-        return False
+        return None
     fn, sn, r = index, count - 1, leaf  # 2., 3.
     for p in path:  # 4.
         if sn == 0:  # 4.1
-            return False
+            return None
         if fn & 1 or fn == sn:  # 4.2
             r = _node(p, r)
             while not fn & 1 and fn:
@@ -125,7 +147,7 @@ def verify_path(leaf: bytes, index: int, count: int, path: Sequence[bytes], root
         else:  # 4.3
             r = _node(r, p)
         fn, sn = fn >> 1, sn >> 1  # 4.4
-    return sn == 0 and r == root  # 5.
+    return r if sn == 0 else None  # 5., but for the comparison
 
 
 def _cut(leaves: bytes) -> list[bytes]:

@@ -27,6 +27,7 @@ from crowdgrid.errors import Busy, CrowdgridError, TooLarge
 from crowdgrid.hub import views
 from crowdgrid.hub.api.problems import response_of
 from crowdgrid.hub.links.outbox import Outbox, Send
+from crowdgrid.hub.links.proofs import Proofs
 from crowdgrid.hub.links.reading import ENDED, NodeNames, Reading
 from crowdgrid.hub.metrics import LinkFigures
 from crowdgrid.protocol import codec
@@ -74,6 +75,7 @@ class ClientLinks:
         self.keeper = keeper
         self.submissions = submissions
         self.names = NodeNames(keeper.store)
+        self.proofs = Proofs(keeper)
         self._access = access
         self._hands: dict[int, Hand] = {}
         self._links: set[ClientLink] = set()
@@ -395,6 +397,7 @@ class ClientLink:
             public=hand.public,
             after=message.after,
             window=window,
+            proofs=self._links.proofs if message.signed else None,
         )
 
 

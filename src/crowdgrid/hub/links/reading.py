@@ -20,6 +20,7 @@ from crowdgrid import limits
 from crowdgrid.core.effects import Settled, TaskChanged
 from crowdgrid.core.model import Assignment, Outcome, Task, TaskState
 from crowdgrid.hub.links.outbox import HEAVY_BYTES, Outbox
+from crowdgrid.hub.links.proofs import PROOF_BYTES, Proofs
 from crowdgrid.ids import did_of
 from crowdgrid.protocol import messages as m
 from crowdgrid.store import SettledRow, Store
@@ -55,7 +56,7 @@ class NodeNames:
         return self._known.get(number, "")
 
 
-def row_of(task: Task, assignment: Assignment | None, node: str) -> m.ResultRow:
+def row_of(task: Task, assignment: Assignment | None, node: str, proof: m.ResultProof | None = None) -> m.ResultRow:
     """A settled task as the link shows it."""
     result = assignment.result if assignment is not None else None
     if result is None:
@@ -76,6 +77,7 @@ def row_of(task: Task, assignment: Assignment | None, node: str) -> m.ResultRow:
         node,
         task.answer,
         task.parent,
+        proof,
     )
 
 
@@ -95,13 +97,24 @@ class Reading:
     Args:
         job: its number. public: its id outside.
         after: the client has every row up to this ordinal. window: rows it takes until it grants more.
+        proofs: where rows get the proofs they are to come with; None: they come without.
     """
 
     def __init__(
-        self, link: Watcher, store: Store, names: NodeNames, *, job: int, public: str, after: int, window: int
+        self,
+        link: Watcher,
+        store: Store,
+        names: NodeNames,
+        *,
+        job: int,
+        public: str,
+        after: int,
+        window: int,
+        proofs: Proofs | None = None,
     ) -> None:
         self._store = store
         self._names = names
+        self._proofs = proofs
         self._outbox = link.outbox
         self._job = job
         self._public = public
@@ -147,9 +160,14 @@ class Reading:
             node = self._names.get(assignment.node if assignment is not None else 0)
             if node is None:
                 return None
-            row = row_of(effect.task, assignment, node)
+            proof = None
+            if self._proofs is not None and assignment is not None and assignment.result is not None:
+                if not self._proofs.here(assignment.result):
+                    return None
+                proof = self._proofs.proof(assignment)
+            row = row_of(effect.task, assignment, node, proof)
             rows.append(row)
-            weight += len(row.payload) + ROW_BYTES
+            weight += _weight(row)
         return rows if weight <= HEAVY_BYTES else None
 
     def _miss(self, ordinals: Sequence[int]) -> None:
@@ -210,13 +228,24 @@ class Reading:
         rows = []
         for found in page:
             node = await self._names.find(found.assignment.node if found.assignment is not None else 0)
-            rows.append(row_of(found.task, found.assignment, node))
+            rows.append(row_of(found.task, found.assignment, node, await self._proof(found.assignment)))
         self._window -= len(rows)
         for part, weight in _parts(rows):
             while self._outbox.heavy:
                 self._room.clear()
                 await self._room.wait()
             self._outbox.put(m.Results(self._public, part), weight)
+
+    async def _proof(self, assignment: Assignment | None) -> m.ResultProof | None:
+        if self._proofs is None or assignment is None or assignment.result is None:
+            return None
+        await self._proofs.fetch(assignment.result)
+        return self._proofs.proof(assignment)
+
+
+def _weight(row: m.ResultRow) -> int:
+    """Bytes of a row in a message, roughly and not too few."""
+    return len(row.payload) + len(row.error) + (ROW_BYTES if row.proof is None else ROW_BYTES + PROOF_BYTES)
 
 
 def _first_run(missed: set[int]) -> tuple[int, int]:
@@ -235,7 +264,7 @@ def _parts(rows: Sequence[m.ResultRow]) -> Iterator[tuple[tuple[m.ResultRow, ...
     part: list[m.ResultRow] = []
     weight = 0
     for row in rows:
-        size = len(row.payload) + len(row.error) + ROW_BYTES
+        size = _weight(row)
         if part and weight + size > MESSAGE_BYTES_MAX:
             yield tuple(part), weight
             part, weight = [], 0
