@@ -17,36 +17,53 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crowdgrid import errors as errors
     from crowdgrid import kernels as kernels
+    from crowdgrid.client import aio as aio
+    from crowdgrid.client.daskgraph import dask_get as dask_get
+    from crowdgrid.client.executor import Executor as Executor
+    from crowdgrid.client.functions import Function as Function
+    from crowdgrid.client.functions import function as function
+    from crowdgrid.client.futures import GridFuture as GridFuture
     from crowdgrid.client.grid import Grid as Grid
     from crowdgrid.client.grid import connect as connect
     from crowdgrid.client.job import Job as Job
+    from crowdgrid.client.joblibbackend import register_joblib as register_joblib
     from crowdgrid.client.local import local as local
     from crowdgrid.client.rows import Row as Row
     from crowdgrid.client.splits import Items as Items
     from crowdgrid.client.splits import Lines as Lines
     from crowdgrid.client.splits import ParameterGrid as ParameterGrid
     from crowdgrid.client.splits import Range as Range
+    from crowdgrid.errors import CannotTravel as CannotTravel
     from crowdgrid.errors import CrowdgridError as CrowdgridError
     from crowdgrid.errors import JobFailed as JobFailed
+    from crowdgrid.errors import RemoteError as RemoteError
     from crowdgrid.errors import TimedOut as TimedOut
 
     __version__: str
 
 _HOMES = {
+    "CannotTravel": "errors",
     "CrowdgridError": "errors",
+    "Executor": "client.executor",
+    "Function": "client.functions",
     "Grid": "client.grid",
+    "GridFuture": "client.futures",
     "Items": "client.splits",
     "Job": "client.job",
     "JobFailed": "errors",
     "Lines": "client.splits",
     "ParameterGrid": "client.splits",
     "Range": "client.splits",
+    "RemoteError": "errors",
     "Row": "client.rows",
     "TimedOut": "errors",
     "connect": "client.grid",
+    "dask_get": "client.daskgraph",
+    "function": "client.functions",
     "local": "client.local",
+    "register_joblib": "client.joblibbackend",
 }
-_MODULES = ("errors", "kernels")
+_MODULES = {"aio": "client.aio", "errors": "errors", "kernels": "kernels"}
 
 __all__ = [  # noqa: PLE0604 — the table above is the list
     "__version__",
@@ -61,7 +78,7 @@ def __getattr__(name: str) -> Any:
 
         return version("crowdgrid")
     if name in _MODULES:
-        return import_module(f"crowdgrid.{name}")
+        return import_module(f"crowdgrid.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"crowdgrid has no {name!r}")
     value = getattr(import_module(f"crowdgrid.{_HOMES[name]}"), name)

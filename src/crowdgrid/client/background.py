@@ -11,11 +11,12 @@ import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from crowdgrid.errors import CrowdgridError, Unavailable
 
 T = TypeVar("T")
+THREAD: Final = "crowdgrid-client"
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -28,7 +29,7 @@ def loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _pid != os.getpid():  # a forked child has no such thread
             _loop, _pid = _new_loop(), os.getpid()
-            threading.Thread(target=_loop.run_forever, name="crowdgrid-client", daemon=True).start()
+            threading.Thread(target=_loop.run_forever, name=THREAD, daemon=True).start()
         return _loop
 
 
@@ -48,7 +49,7 @@ def start(work: Coroutine[Any, Any, T]) -> Future[T]:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run something on the loop and wait for it. Raises what it raises."""
-    if threading.current_thread().name == "crowdgrid-client":
+    if threading.current_thread().name == THREAD:
         work.close()
         raise CrowdgridError("This would wait for itself: it was called from crowdgrid's own thread.")
     future = start(work)

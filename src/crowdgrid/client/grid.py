@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import math
 import re
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 from msgspec.structs import replace
 
 from crowdgrid import limits
-from crowdgrid.client import background, quantities
+from crowdgrid.client import background, current, quantities
 from crowdgrid.client.address import Address
+from crowdgrid.client.calling import Calling
 from crowdgrid.client.feeding import Feed
 from crowdgrid.client.job import Job
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.link import Link
 from crowdgrid.client.rest import PATIENCE_SECONDS, Rest
 from crowdgrid.client.splits import Split, one_of
-from crowdgrid.errors import BadProgram, TooLarge, Unavailable
+from crowdgrid.client.trust import Trust
+from crowdgrid.core import model
+from crowdgrid.errors import BadProgram, CrowdgridError, TooLarge, Unavailable
 from crowdgrid.protocol.messages import JobRequest
+
+if TYPE_CHECKING:
+    from crowdgrid.client.futures import GridFuture
+    from crowdgrid.client.mapping import Mapped
 
 T = TypeVar("T")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Input(Protocol):
+    """A job's input: how it is split, and where its units come from."""
+
+    @property
+    def spec(self) -> model.Split:
+        """How it is split."""
+        ...
+
+    def feed(self) -> Iterator[bytes] | None:
+        """The units to append, None when there is nothing to append."""
+        ...
 
 
 class Connection:
@@ -41,6 +62,8 @@ class Connection:
     Args:
         alive: raises when there is no use in trying any longer.
         ended: called after it was closed.
+        lent: cores its nodes are known to lend, before any has come.
+        own: the hub is this user's own. trusted: did:keys of nodes whose pickles may be read, see `trust`.
     """
 
     def __init__(
@@ -49,13 +72,21 @@ class Connection:
         *,
         alive: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
+        lent: int = 1,
+        own: bool = False,
+        trusted: Iterable[str] = (),
     ) -> None:
         self.address = address
+        self.lent = lent
         self.link = Link(address, alive=alive)
         self.rest = Rest(address, alive=alive)
         self.feeding = Rest(address, alive=alive, patience=math.inf)  # input is not given up for a long restart
+        self.trust = Trust(self.rest, own=own, keys=frozenset(trusted))
+        self.calling = Calling(self)
+        self.executors: set[Calling] = set()  # to be ended with it
         self._ended = ended
         self._known: set[str] = set()  # programs put already
+        self._kept: set[Future[None]] = set()  # feeds of jobs that go on without us, to be waited for
         self._feeds: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
@@ -64,6 +95,9 @@ class Connection:
         self._ended()
 
     async def _close(self) -> None:
+        closed = Unavailable("This connection to the hub was closed.", hint="Open a new one with connect().")
+        for calling in [self.calling, *self.executors]:
+            await calling.close(closed)
         for feed in self._feeds:
             feed.cancel()
         await self.link.close()
@@ -87,20 +121,34 @@ class Connection:
             problem = self.link.problem or "The hub is there but did not answer."
             raise Unavailable(f"Nothing was done within {PATIENCE_SECONDS:.0f} s. {problem}") from None
 
-    def job(self, link: JobLink, feed: Future[None] | None = None) -> Job:
-        """A job for people; it is let go when nobody refers to it any longer."""
+    def wait_for_feeds(self) -> None:
+        """Wait until jobs that go on without us have all their input: called when the program ends."""
+        for feed in list(self._kept):
+            with suppress(CrowdgridError, CancelledError):
+                feed.result()
+
+    def job(self, link: JobLink, feed: Future[None] | None = None, *, kept: bool = False) -> Job:
+        """A job for people; it is let go when nobody refers to it any longer.
+
+        `kept`: the end of the program waits until it is fed.
+        """
         job = Job(self, link, feed)
+        if kept and feed is not None:
+            self._kept.add(feed)
+            feed.add_done_callback(self._kept.discard)
         weakref.finalize(job, _let_go, self.link, link).atexit = False
         return job
 
-    async def open(self, program: bytes, request: JobRequest, split: Split) -> tuple[JobLink, Future[None] | None]:
-        """Open a job and begin to feed it."""
+    async def open(
+        self, program: bytes, request: JobRequest, split: Input, *, taken: Callable[[], int] | None = None
+    ) -> tuple[JobLink, Future[None] | None]:
+        """Open a job and begin to feed it; `taken` as of `Feed`."""
         source = split.feed()
         digest = request.program or await self.put_program(program, request.runtime)
-        job = await self.patiently(self.link.open(replace(request, program=digest)))
+        job = await self.patiently(self.link.open(replace(request, program=digest, split=split.spec)))
         if source is None:
             return job, None
-        feed = asyncio.get_running_loop().create_task(Feed(job, source, self.feeding.put_blob).run())
+        feed = asyncio.get_running_loop().create_task(Feed(job, source, self.feeding.put_blob, taken=taken).run())
         self._feeds.add(feed)
         feed.add_done_callback(self._feeds.discard)
         told: Future[None] = Future()
@@ -113,7 +161,9 @@ class Grid:
     """One grid. Use it in a `with` block, or close it; jobs go on either way (except on a `local()` grid)."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
+        current.opened(self)
+        atexit.register(connection.wait_for_feeds)
 
     def __enter__(self) -> Self:
         return self
@@ -129,11 +179,34 @@ class Grid:
     @property
     def url(self) -> str:
         """The hub's address."""
-        return self._connection.address.url
+        return self.connection.address.url
+
+    @property
+    def cores(self) -> int:
+        """Cores that its connected nodes lend for Python functions; at least 1."""
+        lent = [node["milli_cpus"] for node in self.nodes(1000) if node["online"] and "python" in node["runtimes"]]
+        return sum(lent) // 1000 or self.connection.lent
 
     def close(self) -> None:
         """Let go of it. Jobs go on, those being fed excepted: they are sealed after a while, with what they have."""
-        self._connection.close()
+        current.closed(self)
+        atexit.unregister(self.connection.wait_for_feeds)
+        self.connection.close()
+
+    def function(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """As `crowdgrid.function`, for calls on this grid."""
+        from crowdgrid.client.functions import function
+
+        make = function(grid=self, **options)
+        return make if fn is None else make(fn)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> GridFuture[T]:
+        """Call any function on this grid; see `Function.submit`."""
+        return self.function(fn).submit(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def map(self, fn: Callable[..., T], /, *iterables: Iterable[Any], **how: Any) -> Mapped[T]:
+        """Call any function for each element; see `Function.map`."""
+        return self.function(fn).map(*iterables, **how)  # type: ignore[no-any-return]
 
     def run(
         self,
@@ -199,35 +272,37 @@ class Grid:
             labels=tuple(labels),
             region=region,
         )
-        job, feed = background.run(self._connection.open(content, request, chosen))
-        return self._connection.job(job, feed)
+        job, feed = background.run(self.connection.open(content, request, chosen))
+        return self.connection.job(job, feed)
 
     def job(self, name_or_id: str) -> Job:
         """A job submitted earlier, from here or elsewhere. Raises NotFound."""
-        connection = self._connection
+        connection = self.connection
         return connection.job(background.run(connection.patiently(connection.link.attach(name_or_id))))
 
     def jobs(self, limit: int = 100) -> list[dict[str, Any]]:
         """Your newest jobs (an admin's: everybody's), as the REST interface shows them."""
-        return list(background.run(self._connection.rest.get("/v1/jobs", limit=limit))["jobs"])
+        return list(background.run(self.connection.rest.get("/v1/jobs", limit=limit))["jobs"])
 
     def nodes(self, limit: int = 100) -> list[dict[str, Any]]:
         """The nodes you may see, as the REST interface shows them."""
-        return list(background.run(self._connection.rest.get("/v1/nodes", limit=limit))["nodes"])
+        return list(background.run(self.connection.rest.get("/v1/nodes", limit=limit))["nodes"])
 
     def node(self, id: str) -> dict[str, Any]:
         """One node by its did:key, with what it holds now. Raises NotFound."""
         path = f"/v1/nodes/{quote(id, safe='')}"
-        found: dict[str, Any] = background.run(self._connection.rest.get(path))
+        found: dict[str, Any] = background.run(self.connection.rest.get(path))
         return found
 
 
-def connect(url: str | None = None, token: str | None = None) -> Grid:
+def connect(url: str | None = None, token: str | None = None, *, trust: Iterable[str] = ()) -> Grid:
     """A running grid.
 
     Args:
-        url: the hub's address. None: CROWDGRID_URL, then the saved login (`crowdgrid token login`).
+        url: the hub's address. None: CROWDGRID_URL, then the saved login (`crowdgrid login`).
         token: None: CROWDGRID_TOKEN, then the saved login for this address.
+        trust: did:keys of nodes whose pickles may be read here. On the hub of this machine, as `crowdgrid up` runs it,
+            your own nodes are trusted without it.
 
     Raises:
         Unavailable: there is no way to the hub.
@@ -235,7 +310,8 @@ def connect(url: str | None = None, token: str | None = None) -> Grid:
     """
     from crowdgrid.client import login
 
-    connection = Connection(login.address(url, token))
+    address = login.address(url, token)
+    connection = Connection(address, own=login.is_own(address), trusted=trust)
     try:
         background.run(connection.link.start())
     except BaseException:

@@ -8,18 +8,16 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crowdgrid.client import background
+from crowdgrid.client.harvest import iterate
+from crowdgrid.client.jobcore import JobCore
 from crowdgrid.client.joblink import JobLink
-from crowdgrid.client.rows import Row, RowStream
+from crowdgrid.client.rows import Row
 from crowdgrid.core.model import Counts
-from crowdgrid.errors import CrowdgridError, JobFailed, TimedOut
 
 if TYPE_CHECKING:
     from crowdgrid.client.grid import Connection
 
 Progress: TypeAlias = bool | Callable[[Counts], None]
-_ANSWERED = ("completed", "final")
-_ERRORS_SHOWN = 3
-STDERR_CHARS = 200
 
 
 class Job:
@@ -27,13 +25,15 @@ class Job:
 
     Attributes:
         id: its public id.
-        link: the job on the link, for what this face does not offer; to be used on crowdgrid's loop only.
+        core: what this face and the asynchronous one stand on. link: the job on the link, for what they do not offer.
+            Both to be used on crowdgrid's loop only.
     """
 
     def __init__(self, connection: Connection, link: JobLink, feed: Future[None] | None = None) -> None:
         self._connection = connection
-        self.link = link
         self._feed = feed
+        self.core = JobCore(connection, link, feed)
+        self.link = link
         self.id = link.id
 
     def __repr__(self) -> str:
@@ -62,6 +62,12 @@ class Job:
     def counts(self) -> Counts:
         """Its counters as the hub told them last (at most half a second ago)."""
         return self.link.info.counts
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until it is done at its present speed; None while that cannot be told: its input is not whole, or
+        nothing of it was done lately. 0 once it has ended."""
+        return 0.0 if self.link.ended else self.link.pace.seconds_left(self.link.info)
 
     def why(self) -> dict[str, Any]:
         """Why it is not further: `summary` and `reasons`."""
@@ -105,6 +111,10 @@ class Job:
         """Run its failed and abandoned tasks again, also when it has ended. Raises Conflict when it was cancelled."""
         self._rest("POST", f"/v1/jobs/{self.id}/retry")
 
+    def retry_failed(self) -> None:
+        """As `retry`."""
+        self.retry()
+
     @property
     def being_fed(self) -> bool:
         """Whether its input is still being read, here."""
@@ -134,10 +144,10 @@ class Job:
         from crowdgrid.client.progress import shown
 
         with shown(self, progress) as watch:
-            return background.run(self._ended(timeout, watch))
+            return background.run(self.core.ended(timeout, watch))
 
     def result(self, timeout: float | None = None, *, partial: bool = False, progress: Progress = False) -> Any:
-        """Wait for the answer: what the reducer makes of all outputs.
+        """Wait for the answer: what the reducer makes of all outputs; for a map of a function, the list of its values.
 
         `collect` gives a list of bytes in the order of the input, `concatenate` bytes, `first` bytes or None, `sum`,
         `minimum`, `maximum` and `count` numbers, `merge-counters` a dictionary.
@@ -147,13 +157,14 @@ class Job:
             partial: leave out what failed instead of raising (`errors()` tells what that was).
 
         Raises:
-            JobFailed: it ended without an answer, or some runs failed and `partial` is not set.
+            JobFailed: it ended without an answer, or some runs failed and `partial` is not set; for a map the cause is
+                what the first failed call raised.
             TimedOut: it goes on, and so can you.
         """
         from crowdgrid.client.progress import shown
 
         with shown(self, progress) as watch:
-            return background.run(self._result(timeout, partial, watch))
+            return background.run(self.core.answer(timeout, partial=partial, watch=watch))
 
     def results(self, *, ordered: bool = True, timeout: float | None = None) -> Iterator[Row]:
         """Every run's output as it settles, in the order of the input or as they are completed.
@@ -167,120 +178,35 @@ class Job:
             JobFailed: it ended without all its results (after those it has).
             TimedOut: nothing came within `timeout`.
         """
-        stream = background.run(self._stream(ordered))
+        stream = background.run(self.core.stream(ordered=ordered))
         try:
-            while rows := background.run(self._timed(stream.take(), timeout, "No further result came")):
+            while rows := background.run(self.core.timed(stream.take(), timeout, "No further result came")):
                 yield from rows
         finally:
             background.loop().call_soon_threadsafe(stream.close)
-        background.run(self._check_ended())
+        background.run(self.core.check_ended())
 
-    async def _stream(self, ordered: bool) -> RowStream:
-        return RowStream(self.link, self._connection.rest.blob, ordered=ordered)
+    def as_completed(
+        self,
+        *,
+        with_inputs: bool = False,
+        ordered: bool = False,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Any]:
+        """What each run came to, as it is done: values of a map of a function, bytes of other programs.
 
-    async def _timed(self, work: Any, timeout: float | None, what: str) -> Any:
-        try:
-            async with asyncio.timeout(timeout):
-                return await work
-        except TimeoutError:
-            counts = self.counts
-            problem = self._connection.link.problem
-            raise TimedOut(
-                f"{what} within {timeout:g} s: {counts.units_done:,} of {counts.units:,} units are done.",
-                hint=problem or f"The job goes on; `crowdgrid why {self.name or self.id}` tells what it waits for.",
-            ) from None
+        Args:
+            with_inputs: pairs of (input, value).
+            ordered: in the order of the input.
+            return_exceptions: failed runs give their exception; otherwise the first one is raised.
+            timeout: seconds to wait for the next one, None for ever.
 
-    async def _ended(self, timeout: float | None, watch: Callable[[Counts], None] | None) -> str:
-        await self._timed(self._until_ended(watch, fed=False), timeout, "The job did not end")
-        return self.link.info.state
-
-    async def _until_ended(self, watch: Callable[[Counts], None] | None, *, fed: bool = True) -> None:
-        """`fed`: raise what its input raised as soon as it did."""
-        while True:
-            if watch is not None:
-                watch(self.link.info.counts)
-            if fed:
-                self._check_feed()
-            if self.link.failure is not None:
-                raise self.link.failure
-            if self.link.ended:
-                return
-            await self.link.changed()
-
-    def _check_feed(self) -> None:
-        """Raises what its input raised: the caller's own iterator, or the hub's refusal of an append."""
-        if self._feed is not None and self._feed.done() and not self._feed.cancelled():
-            self._feed.result()
-
-    async def _result(self, timeout: float | None, partial: bool, watch: Callable[[Counts], None] | None) -> Any:
-        return await self._timed(self._answer(partial, watch), timeout, "The answer was not ready")
-
-    async def _answer(self, partial: bool, watch: Callable[[Counts], None] | None) -> Any:
-        collects = self.link.info.spec.reduce == "collect"
-        stream = await self._stream(ordered=True) if collects else None
-        gathered = asyncio.ensure_future(self._gather(stream)) if stream is not None else None
-        try:
-            await self._until_ended(watch)
-            await self._check_ended()
-            counts = self.counts
-            if (counts.errors or counts.abandoned) and not partial:
-                raise await self._failed(f"{counts.errors + counts.abandoned:,} of {counts.units:,} units failed")
-            if gathered is not None:
-                return await self._all_of(await gathered, partial)
-        finally:
-            if stream is not None and gathered is not None:
-                gathered.cancel()
-                stream.close()
-        answer = await self._connection.rest.get(f"/v1/jobs/{self.id}/answer")
-        if answer["failed"] and not partial:  # an output too large to be looked at before it was reduced
-            raise await self._failed(f"{answer['failed']:,} of {counts.units:,} units failed")
-        return _value(answer, self.link.info.spec.reduce)
-
-    async def _gather(self, stream: RowStream) -> list[Row]:
-        found: list[Row] = []
-        while rows := await stream.take():
-            found += rows
-        return found
-
-    async def _all_of(self, rows: list[Row], partial: bool) -> list[bytes]:
-        """Every run's output; leaving out a failed one is for the caller to decide, whatever the counters say."""
-        outputs = [row.data for row in rows if row.ok]
-        if len(outputs) < len(rows) and not partial:
-            raise await self._failed(f"{len(rows) - len(outputs):,} of {self.counts.units:,} units failed")
-        return outputs
-
-    async def _check_ended(self) -> None:
-        """Raises JobFailed unless the job has its answers."""
-        if self._feed is not None:
-            await asyncio.wrap_future(self._feed)
-        info = self.link.info
-        if info.state not in _ANSWERED:
-            raise await self._failed(info.reason.rstrip(".") or f"it is {info.state}")
-
-    async def _failed(self, why: str) -> JobFailed:
-        """The error with the first things that went wrong, so that nobody has to look for them."""
-        label = f"The job {self.name!r}" if self.name else "The job"
-        try:
-            found = await self._connection.rest.get(f"/v1/jobs/{self.id}/errors", limit=_ERRORS_SHOWN)
-            errors = [_error_line(error) for error in found["errors"][:_ERRORS_SHOWN]]
-        except CrowdgridError:
-            errors = []  # the sentence above is true without them
-        hint = "job.errors() lists all of them; result(partial=True) leaves them out." if errors else ""
-        return JobFailed("\n  ".join([f"{label} has no answer: {why}.", *errors]), hint=hint)
-
-
-def _error_line(error: dict[str, Any]) -> str:
-    where = f"unit {error['unit']:,}" if error["unit"] >= 0 else f"task {error['ordinal']:,}"
-    node = f" on node {error['node']}" if error.get("node") else ""
-    said = error.get("stderr", "").strip().splitlines()
-    return f"{where}{node}: {error['error']}" + (f" It said: {said[-1][:STDERR_CHARS]}" if said else "")
-
-
-def _value(answer: dict[str, Any], reduce: str) -> Any:
-    """The reducer's value as Python has it: JSON cannot say bytes."""
-    import base64
-
-    value = answer["value"]
-    if reduce in {"concatenate", "first"} and isinstance(value, dict):
-        return value["text"].encode() if "text" in value else base64.b64decode(value["base64"])
-    return value
+        Raises:
+            JobFailed: it ended without all its results (after those it has).
+            TimedOut: nothing came within `timeout`.
+            NotTrusted: its results are pickles of machines that are not trusted here.
+        """
+        harvest = background.run(self.core.harvest(ordered=ordered, with_inputs=with_inputs))
+        yield from iterate(harvest, with_inputs=with_inputs, return_exceptions=return_exceptions, timeout=timeout)
+        background.run(self.core.check_ended())

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from crowdgrid.client.pace import Pace
 from crowdgrid.core.model import Counts, TaskState
 from crowdgrid.errors import Conflict, CrowdgridError, from_code
 from crowdgrid.protocol import messages as m
@@ -61,6 +63,7 @@ class JobLink:
         self.failure: CrowdgridError | None = None
         self.resumed: Counts | None = None
         self.watchers: list[Callable[[], None]] = []
+        self.pace = Pace()
         self._link = link
         self._appends: dict[int, tuple[m.Append, asyncio.Future[int]]] = {}
         self._refused: CrowdgridError | None = None  # why input is missing for good
@@ -86,6 +89,7 @@ class JobLink:
     def update(self, info: m.JobInfo) -> None:
         """The hub told of it."""
         self.info = info
+        self.pace.saw(info.counts.units_done, time.monotonic())
         self.tell()
 
     def fail(self, error: CrowdgridError) -> None:

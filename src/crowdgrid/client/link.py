@@ -211,6 +211,11 @@ class Link:
 
     # --- asking ----------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Raises why this link will never do anything again, if that is so."""
+        if self._failure is not None:
+            raise self._failure
+
     def say(self, message: m.Message) -> None:
         """Send a message that has no answer, or is followed up by whoever says it."""
         self._outbox.append(message)

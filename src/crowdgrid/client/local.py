@@ -106,7 +106,9 @@ def local(agents: int = 1, cpus: int | None = None, path: str | os.PathLike[str]
     folder = Path(path).absolute() if path is not None else Path(tempfile.mkdtemp(prefix="crowdgrid-"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     processes = LocalGrid(folder, temporary=path is None, agents=agents, cpus=cores)
-    connection = Connection(processes.address, alive=processes.check, ended=processes.stop)
+    connection = Connection(
+        processes.address, alive=processes.check, ended=processes.stop, own=True, lent=max(1, agents) * cores
+    )
     background.start(connection.link.start(patience=START_SECONDS))
     return Grid(connection)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ class Login(msgspec.Struct, frozen=True):
 
     url: str
     token: str = ""
+    own: bool = False  # the hub is this user's own: `up` made it and this login
 
 
 def file() -> Path:
@@ -66,3 +68,11 @@ def address(url: str | None = None, token: str | None = None) -> Address:
     if not secret and known is not None and Address.parse(known.url).url == found.url:
         secret = known.token
     return Address(found.url, secret, ca)
+
+
+def is_own(address: Address) -> bool:
+    """Whether this user runs the hub at `address`: `crowdgrid up` saved the login with this very token."""
+    known = saved()
+    if known is None or not known.own or not known.token:
+        return False
+    return Address.parse(known.url).url == address.url and hmac.compare_digest(known.token, address.token)

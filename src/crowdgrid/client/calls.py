@@ -1,0 +1,231 @@
+"""Single calls of one program on their way: each appended to one open job, each future answered as its task settles.
+
+Calls made while an append is under way go together in the next one, so a burst of a thousand calls costs a few
+messages and one call alone costs one round trip. How many are handed to the grid is bounded by a window that grows
+while the grid takes what it is given: what is still here can be cancelled, and costs the grid nothing.
+
+Invariants: calls are appended in the order in which they were made; every future is answered once: with its call's
+outcome, or with what became of the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from crowdgrid import limits
+from crowdgrid.client import background
+from crowdgrid.client.appending import append_chunk
+from crowdgrid.client.futures import settle
+from crowdgrid.client.joblink import WINDOW_ROWS, JobLink
+from crowdgrid.client.outcomes import Outcomes
+from crowdgrid.core.model import TaskState
+from crowdgrid.errors import CrowdgridError, JobFailed
+from crowdgrid.protocol import messages as m
+from crowdgrid.protocol.packing import packed_bytes
+
+WINDOW_CALLS: Final = 64
+WINDOW_CALLS_MAX: Final = 20_000
+QUICK_SECONDS: Final = 0.25  # calls answered sooner than this: the grid takes more
+
+
+class Calls:
+    """See the module. `submit` may be called from any thread; the rest runs on crowdgrid's loop.
+
+    Args:
+        open_job: opens the job.
+        outcomes: reads what comes.
+        blob, put_blob: fetch and store what is too large for a message.
+        parallel: calls handed to the grid at once; 0 lets the window grow.
+    """
+
+    def __init__(
+        self,
+        open_job: Callable[[], Awaitable[JobLink]],
+        outcomes: Outcomes,
+        *,
+        blob: Callable[[str], Awaitable[bytes]],
+        put_blob: Callable[[bytes], Awaitable[str]],
+        parallel: int = 0,
+    ) -> None:
+        self._open_job = open_job
+        self._outcomes = outcomes
+        self._blob = blob
+        self._put_blob = put_blob
+        self._window = parallel or WINDOW_CALLS
+        self._grows = not parallel
+        self._lock = threading.Lock()
+        self._made: deque[tuple[Future[Any], bytes]] = deque()  # and not handed over yet
+        self._woken = False
+        self._given: dict[int, Future[Any]] = {}  # by unit: with the grid
+        self._given_at: dict[int, float] = {}  # by the first unit of an append
+        self._rows: deque[m.ResultRow] = deque()
+        self._owed = 0  # rows the hub's window is short of
+        self._news = asyncio.Event()
+        self._job: JobLink | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.ended: CrowdgridError | None = None  # it takes no more calls
+
+    # --- from any thread -------------------------------------------------------------------------
+
+    def submit(self, future: Future[Any], item: bytes) -> bool:
+        """Take a call; False: this job has ended, open another one."""
+        with self._lock:
+            if self.ended is not None:
+                return False
+            self._made.append((future, item))
+            wake, self._woken = not self._woken, True
+        if wake:
+            background.loop().call_soon_threadsafe(self._start)
+        return True
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for a call of it."""
+        return not self._made and not self._given
+
+    # --- on the loop -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._news.set()
+
+    async def close(self, error: CrowdgridError, *, cancel: bool = False) -> None:
+        """Take no more calls; those nobody answered fail with `error`. What the grid has it may finish, unless
+        `cancel`."""
+        self._end(error)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._job is not None and self._job.failure is None and not self._job.ended:
+            with suppress(CrowdgridError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await (self._job.cancel("Its program gave it up.") if cancel else self._job.seal())
+
+    async def _run(self) -> None:
+        try:
+            self._job = job = await self._open_job()
+            job.watchers.append(self._news.set)
+            job.read(self._arrived, signed=self._outcomes.signed)
+            while True:
+                await self._answer_all(job)
+                if job.failure is not None or (job.ended and not self._rows):
+                    break
+                await self._hand_over(job)
+                await self._news.wait()
+                self._news.clear()
+            self._end(job.failure or JobFailed(_why(job)))
+        except CrowdgridError as error:
+            self._end(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # Nobody may be left waiting for a future that is no longer looked after.
+            self._end(CrowdgridError(f"The calls of this function failed: {type(error).__name__}: {error}"))
+            raise
+
+    def _end(self, error: CrowdgridError) -> None:
+        with self._lock:
+            self.ended = self.ended or error
+            left = [future for future, _ in self._made]
+            self._made.clear()
+        for future in [*self._given.values(), *left]:
+            settle(future, error=error)
+        self._given.clear()
+
+    # --- to the grid -----------------------------------------------------------------------------
+
+    async def _hand_over(self, job: JobLink) -> None:
+        while (room := self._room(job)) > 0 and (chunk := self._next_chunk(room)):
+            first = job.units
+            self._given.update(enumerate([future for future, _ in chunk], first))
+            self._given_at[first] = asyncio.get_running_loop().time()
+            try:
+                answer = await append_chunk(job, [item for _, item in chunk], self._put_blob)
+            except CrowdgridError as error:
+                self._refused(first, len(chunk), error)
+                if job.units != first:
+                    raise
+                continue
+            answer.add_done_callback(partial(self._appended, first, len(chunk)))
+
+    def _appended(self, first: int, count: int, done: asyncio.Future[int]) -> None:
+        if not done.cancelled() and isinstance(error := done.exception(), CrowdgridError):
+            self._refused(first, count, error)
+
+    def _refused(self, first: int, count: int, error: CrowdgridError) -> None:
+        self._given_at.pop(first, None)
+        for unit in range(first, first + count):
+            if (future := self._given.pop(unit, None)) is not None:
+                settle(future, error=error)
+
+    def _room(self, job: JobLink) -> int:
+        if self._grows and self._made and len(self._given) >= self._window:
+            counts = job.info.counts
+            if counts.units_cut == counts.units and counts.in_queue <= counts.in_progress // 2:
+                self._grow()  # nothing waits at the hub: there are more workers than calls
+        return self._window - len(self._given)
+
+    def _grow(self) -> None:
+        self._window = min(WINDOW_CALLS_MAX, 2 * self._window)
+
+    def _next_chunk(self, room: int) -> list[tuple[Future[Any], bytes]]:
+        """The calls made first that nobody cancelled: as many as one message holds, or one large one."""
+        chunk: list[tuple[Future[Any], bytes]] = []
+        size = 0
+        with self._lock:
+            while self._made and len(chunk) < min(room, limits.APPEND_ITEMS):
+                future, item = self._made[0]
+                if chunk and packed_bytes(len(chunk) + 1, size + len(item)) > limits.INLINE_BYTES:
+                    break
+                self._made.popleft()
+                if future.set_running_or_notify_cancel():
+                    chunk.append((future, item))
+                    size += len(item)
+            if not self._made:
+                self._woken = False
+        return chunk
+
+    # --- from the grid ---------------------------------------------------------------------------
+
+    def _arrived(self, rows: Sequence[m.ResultRow]) -> None:
+        self._rows.extend(rows)
+        self._news.set()
+
+    async def _answer_all(self, job: JobLink) -> None:
+        while self._rows:
+            row = self._rows.popleft()
+            self._owed += 1
+            if row.state != TaskState.SPLIT:
+                payload = await self._blob(row.blob) if row.blob else row.payload
+                refused = await self._outcomes.check(row, payload) if self._outcomes.signed else None
+                self._answer(row, payload, refused)
+        if self._owed >= WINDOW_ROWS // 4:
+            job.grant(self._owed)
+            self._owed = 0
+
+    def _answer(self, row: m.ResultRow, payload: bytes, refused: CrowdgridError | None) -> None:
+        for unit in range(row.start, row.stop):
+            began = self._given_at.pop(unit, None)
+            if began is not None and self._grows and asyncio.get_running_loop().time() - began < QUICK_SECONDS:
+                self._grow()
+        try:
+            for unit, ok, outcome in self._outcomes.of(row, payload, refused):
+                if (future := self._given.pop(unit, None)) is not None:
+                    settle(future, value=outcome) if ok else settle(future, error=outcome)
+        except Exception as error:  # noqa: BLE001 — a result that cannot be read is its own calls' failure
+            for unit in range(row.start, row.stop):
+                if (future := self._given.pop(unit, None)) is not None:
+                    settle(future, error=error)
+
+
+def _why(job: JobLink) -> str:
+    reason = job.info.reason.rstrip(".")
+    return f"The job of this function ended before its calls were answered: {reason or 'it is ' + job.info.state}."

@@ -1,0 +1,142 @@
+"""`Executor`: a grid behind the interface of `concurrent.futures`.
+
+What a program written for `ProcessPoolExecutor` expects holds here too: futures, exceptions, `shutdown`, initializers.
+On a grid of one's own functions and arguments are pickled, as there; on any other grid they travel as source and plain
+data (see `Options.codec`). Differences: calls handed to the grid survive a restart of hub and agents, and a worker that
+dies takes only its own call with it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from crowdgrid.client import background, current
+from crowdgrid.client.calling import Calling
+from crowdgrid.client.futures import GridFuture
+from crowdgrid.client.options import Options
+from crowdgrid.errors import BadInput, TimedOut, Unavailable
+
+if TYPE_CHECKING:
+    from crowdgrid.client.grid import Grid
+
+T = TypeVar("T")
+
+
+class Executor(concurrent.futures.Executor):
+    """See the module. Use it in a `with` block, or call `shutdown`.
+
+    Args:
+        grid: where; None: the grid opened last, and without one a grid of this machine (see `current.grid`).
+        max_workers: calls at once; None: as many as the grid can take.
+        initializer, initargs: called once in every worker before its first call of this executor.
+        options: as of `function`: timeout, memory, priority, codec, …
+
+    Raises:
+        ValueError: `max_workers` is not positive.
+        TypeError: `initializer` cannot be called.
+    """
+
+    def __init__(
+        self,
+        grid: Grid | None = None,
+        max_workers: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        **options: Any,
+    ) -> None:
+        if max_workers is not None and max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._grid = grid or current.grid()
+        self._options = Options().change(options)
+        if self._options.codec == "auto" and self._grid.connection.trust.possible:
+            self._options = self._options.change({"codec": "pickle"})  # what pools of processes do
+        self._parallel = max_workers or 0
+        self._calling = Calling(self._grid.connection, initializer=initializer, initargs=initargs)
+        self._grid.connection.executors.add(self._calling)
+        self._lock = threading.Lock()
+        self._waited_for: weakref.WeakSet[GridFuture[Any]] = weakref.WeakSet()
+        self._maps: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._shut = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> GridFuture[T]:
+        """See `concurrent.futures.Executor.submit`; arguments may be futures."""
+        with self._lock:
+            self._check_open()
+            future: GridFuture[T] = self._calling.submit(fn, args, kwargs, self._options, parallel=self._parallel)
+            self._waited_for.add(future)
+            return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """See `concurrent.futures.Executor.map`.
+
+        It is one durable job. Input is read as it is needed instead of at once.
+
+        Args:
+            timeout: seconds from now in which all results must be taken.
+            chunksize: calls in one task; 1 lets the grid choose.
+            buffersize: accepted for the interface of Python 3.14; the window here is bounded already.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if not iterables:
+            raise BadInput("map needs something to iterate over.")
+        give_up_at = None if timeout is None else time.monotonic() + timeout
+        options = self._options.change({"piece": chunksize if chunksize > 1 else int(bool(self._parallel))})
+        with self._lock:
+            self._check_open()
+            mapped = self._calling.map(fn, zip(*iterables), options, progress=False)
+            self._maps.add(mapped)
+        return _within(mapped, give_up_at)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """See `concurrent.futures.Executor.shutdown`."""
+        with self._lock:
+            self._shut = True
+        waited_for = list(self._waited_for)
+        if cancel_futures:
+            for future in waited_for:
+                future.cancel()
+        if wait:
+            concurrent.futures.wait(waited_for)
+            self._close()
+        else:
+            threading.Thread(target=self._close_later, args=(waited_for,), daemon=True).start()
+
+    def _close_later(self, waited_for: list[GridFuture[Any]]) -> None:
+        concurrent.futures.wait(waited_for)
+        self._close()
+
+    def _close(self) -> None:
+        self._grid.connection.executors.discard(self._calling)
+        background.run(self._calling.close(Unavailable("The executor was shut down.")))
+
+    def _check_open(self) -> None:
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+def _within(mapped: Any, give_up_at: float | None) -> Iterator[Any]:
+    try:
+        while True:
+            left = None if give_up_at is None else max(0.0, give_up_at - time.monotonic())
+            yield mapped.next(left)
+    except StopIteration:
+        return
+    except TimedOut as error:
+        raise TimeoutError(error.message) from None
+    finally:
+        mapped.close()

@@ -1,0 +1,110 @@
+"""The future of one call: a `concurrent.futures.Future`, also awaitable."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import CancelledError, Future
+from typing import Any, TypeVar
+
+from crowdgrid.client import background
+from crowdgrid.errors import CrowdgridError
+
+T = TypeVar("T")
+_CONTAINERS = (list, tuple, dict)
+
+
+class GridFuture(Future[T]):
+    """What a call will come to. Works with everything that takes a future of `concurrent.futures`; in a coroutine
+    it can be awaited; as an argument of another call it stands for its result.
+
+    It can be cancelled until it is handed to the grid; after that `running()` is true.
+    """
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return asyncio.wrap_future(self).__await__()
+
+    def result(self, timeout: float | None = None) -> T:
+        """See `concurrent.futures.Future.result`."""
+        self._check_thread()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """See `concurrent.futures.Future.exception`."""
+        self._check_thread()
+        return super().exception(timeout)
+
+    def _check_thread(self) -> None:
+        if threading.current_thread().name == background.THREAD and not self.done():
+            raise CrowdgridError("This would wait for itself: callbacks of futures must not wait for other ones.")
+
+
+def settle(future: Future[Any], *, value: Any = None, error: BaseException | None = None) -> None:
+    """Give a future its outcome, unless it was cancelled."""
+    if future.cancelled() or future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+# --- futures as arguments --------------------------------------------------------------------
+
+
+def futures_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Future[Any]]:
+    """The futures among the arguments, or one level deep in a list, tuple or dict among them."""
+    found: list[Future[Any]] = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, Future):
+            found.append(value)
+        elif type(value) in _CONTAINERS:
+            inner: Iterable[Any] = value.values() if type(value) is dict else value
+            found += [each for each in inner if isinstance(each, Future)]
+    return found
+
+
+def with_results(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with each future replaced by its result; all of them are done. Raises what one of them raised."""
+    return tuple(_result(value) for value in args), {name: _result(value) for name, value in kwargs.items()}
+
+
+def _result(value: Any) -> Any:
+    if isinstance(value, Future):
+        return value.result(0)
+    if type(value) is list:
+        return [_result(each) if isinstance(each, Future) else each for each in value]
+    if type(value) is tuple:
+        return tuple(_result(each) if isinstance(each, Future) else each for each in value)
+    if type(value) is dict:
+        return {key: _result(each) if isinstance(each, Future) else each for key, each in value.items()}
+    return value
+
+
+def when_done(futures: list[Future[Any]], then: Callable[[], None]) -> None:
+    """Call `then` once, when the last of them is done, on whichever thread that happens."""
+    lock, left = threading.Lock(), len(futures)
+
+    def one(_: Future[Any]) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = not left
+        if last:
+            then()
+
+    for future in futures:
+        future.add_done_callback(one)
+
+
+def fail_with(future: Future[Any], given: list[Future[Any]]) -> bool:
+    """Whether one of the futures it was given failed or was cancelled; `future` then has that for its outcome."""
+    for each in given:
+        if each.cancelled():
+            settle(future, error=CancelledError("A call whose result this one needs was cancelled."))
+            return True
+        if (error := each.exception(0)) is not None:
+            settle(future, error=error)
+            return True
+    return False

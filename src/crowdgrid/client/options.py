@@ -1,0 +1,125 @@
+"""How the calls of a function are to be run: what `@function(...)`, `.options(...)` and Executor are told.
+
+A frozen value, checked when it is made, that knows which job it asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.client import quantities
+from crowdgrid.core.model import Items
+from crowdgrid.errors import BadInput
+from crowdgrid.protocol.messages import JobRequest
+
+Where: TypeAlias = str | Sequence[str]
+CODECS: Final = ("auto", "msgpack", "pickle")
+ANYWHERE: Final = "anywhere"
+CALL_TARGET_MS: Final = 20  # calls one by one: short ones share a lease, a longer one never waits for another
+EPHEMERAL_MS: Final = 3_600_000  # an anonymous job is kept this long after it ended
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a function asks of the grid.
+
+    Attributes:
+        cpus: cores one call takes. memory, output: limits of one call, bytes or like "512MB".
+        timeout: seconds one call may take, or like "5m".
+        where: "anywhere", "region:NAME", "label:NAME", or several of them.
+        replicas: results that must agree; "auto" or 1 in this version.
+        priority: −100 to 100; higher goes first.
+        codec: "msgpack" sends source and plain data; "pickle" sends any object, only to machines of your own; "auto"
+            is the first, and the second where it must be and may be.
+        target: seconds of work in one task of a map, where the grid chooses.
+        piece: calls in one task of a map; 0 lets the grid choose.
+        max_errors: failed calls after which a job stops; 0 never.
+
+    Raises:
+        BadInput: a value that cannot be used.
+    """
+
+    cpus: float = 1.0
+    memory: int | str = limits.MEMORY_BYTES_DEFAULT
+    output: int | str = limits.OUTPUT_BYTES_DEFAULT
+    timeout: float | str = limits.TIMEOUT_MS_DEFAULT / 1000
+    where: Where = ANYWHERE
+    replicas: int | str = "auto"
+    priority: int = 0
+    codec: str = "auto"
+    target: float | str = 1.0
+    piece: int = 0
+    max_errors: int = 0
+
+    def __post_init__(self) -> None:
+        if self.replicas not in ("auto", 1):
+            raise BadInput(
+                f"replicas={self.replicas!r} cannot be had yet: one result settles a call in this version.",
+                hint='Leave it at "auto".',
+            )
+        if self.codec not in CODECS:
+            raise BadInput(f"There is no codec {self.codec!r}.", hint=f"Use one of {', '.join(CODECS)}.")
+        _places(self.where)
+        quantities.size(self.memory)
+        quantities.size(self.output)
+        quantities.seconds(self.timeout)
+        quantities.seconds(self.target)
+
+    def change(self, changes: dict[str, Any]) -> Options:
+        """These options with some of them changed. Raises BadInput."""
+        unknown = [name for name in changes if name not in self.__struct_fields__]
+        if unknown:
+            from difflib import get_close_matches
+
+            close = get_close_matches(unknown[0], self.__struct_fields__, n=1)
+            raise BadInput(
+                f"There is no option {unknown[0]!r}.",
+                hint=f"Did you mean {close[0]}=?" if close else f"There are {', '.join(self.__struct_fields__)}.",
+            )
+        return msgspec.structs.replace(self, **changes)
+
+    def request(
+        self, program: str, runtime: str, labels: Sequence[str], *, one_by_one: bool, **more: Any
+    ) -> JobRequest:
+        """The job these options ask for.
+
+        Args:
+            program: hex SHA-256. labels: the ones nodes need beside those in `where`.
+            one_by_one: its calls come singly and somebody waits for each.
+            more: further fields of the request.
+        """
+        region, wanted = _places(self.where)
+        return JobRequest(
+            program=program,
+            split=Items(self.piece),
+            runtime=runtime,
+            timeout_ms=round(quantities.seconds(self.timeout) * 1000),
+            memory_bytes=quantities.size(self.memory),
+            output_bytes=quantities.size(self.output),
+            milli_cpus=round(self.cpus * 1000),
+            priority=self.priority,
+            target_ms=CALL_TARGET_MS if one_by_one else round(quantities.seconds(self.target) * 1000),
+            max_errors=self.max_errors or limits.JOB_ITEMS,
+            labels=(*wanted, *labels),
+            region=region,
+            **more,
+        )
+
+
+def _places(where: Where) -> tuple[str, tuple[str, ...]]:
+    """(region, labels) in `where`. Raises BadInput."""
+    region, labels = "", []
+    for word in [where] if isinstance(where, str) else where:
+        kind, _, name = word.partition(":")
+        if word == ANYWHERE:
+            continue
+        if kind == "region" and name and not region:
+            region = name
+        elif kind == "label" and name:
+            labels.append(name)
+        else:
+            raise BadInput(f"{word!r} is no place.", hint='Write "anywhere", "region:NAME" or "label:NAME".')
+    return region, tuple(labels)

@@ -1,0 +1,25 @@
+"""The program behind single calls among machines of one's own: the function travels with each call.
+
+So an executor has one open job however many functions it is given, and a worker keeps the functions it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from crowdgrid.protocol import pickles
+
+FUNCTIONS_KEPT: Final = 256
+
+
+def apply(function: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a pickled function. Raises what it raises, and what reading it raises."""
+    return _function(function)(*args, **kwargs)
+
+
+@lru_cache(maxsize=FUNCTIONS_KEPT)
+def _function(pickled: bytes) -> Callable[..., Any]:
+    found: Callable[..., Any] = pickles.loads(pickled)
+    return found

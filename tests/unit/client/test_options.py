@@ -1,0 +1,49 @@
+"""What a function asks of the grid: checked when it is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from crowdgrid import limits
+from crowdgrid.client.options import CALL_TARGET_MS, Options
+from crowdgrid.core.model import Items
+from crowdgrid.errors import BadInput
+
+DIGEST = "0" * 64
+
+
+def test_defaults_ask_for_one_core_anywhere() -> None:
+    request = Options().request(DIGEST, "python", (), one_by_one=False)
+    assert (request.milli_cpus, request.labels, request.region, request.split) == (1000, (), "", Items(0))
+    assert request.max_errors == limits.JOB_ITEMS
+
+
+def test_words_of_people_become_numbers() -> None:
+    options = Options(cpus=0.5, memory="1GB", timeout="2m", output="1MiB", priority=5, where=["region:eu", "label:gpu"])
+    request = options.request(DIGEST, "python", ("python3.11",), one_by_one=True, name="n")
+    assert (request.milli_cpus, request.memory_bytes, request.timeout_ms) == (500, 10**9, 120_000)
+    assert (request.output_bytes, request.priority, request.name) == (1 << 20, 5, "n")
+    assert (request.region, request.labels) == ("eu", ("gpu", "python3.11"))
+    assert request.target_ms == CALL_TARGET_MS
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"replicas": 3}, "replicas"),
+        ({"codec": "json"}, "codec"),
+        ({"where": "mars"}, "mars"),
+        ({"where": ["region:eu", "region:us"]}, "region:us"),
+        ({"memory": "much"}, "much"),
+        ({"timeout": "soon"}, "soon"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        Options().change(dict(wrong))
+
+
+def test_an_unknown_option_names_the_one_that_is_meant() -> None:
+    with pytest.raises(BadInput, match="memroy") as caught:
+        Options().change({"memroy": 3})
+    assert "memory" in caught.value.hint
