@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from crowdgrid import limits
+from crowdgrid.client.appends import Appends
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.errors import TooLarge
 from crowdgrid.protocol.packing import pack_chunk, packed_bytes
 
 
 async def append_chunk(
-    job: JobLink, chunk: Sequence[bytes], put_blob: Callable[[bytes], Awaitable[str]]
+    job: JobLink | Appends, chunk: Sequence[bytes], put_blob: Callable[[bytes], Awaitable[str]]
 ) -> asyncio.Future[int]:
     """Append items that belong together; call it for one chunk of a job at a time.
 
@@ -22,12 +23,13 @@ async def append_chunk(
     Raises:
         TooLarge: a single item is over the limit; nothing was appended.
     """
-    if packed_bytes(len(chunk), sum(map(len, chunk))) <= limits.INLINE_BYTES:
+    size = packed_bytes(len(chunk), sum(map(len, chunk)))
+    if size <= limits.INLINE_BYTES:
         return job.append(chunk)
-    packed = pack_chunk(chunk)
-    if len(packed) > limits.CHUNK_BYTES:
+    if len(chunk) == 1 and len(chunk[0]) > limits.ITEM_BYTES:
         raise TooLarge(
-            f"An item of {len(chunk[0]):,} bytes is over the limit of {limits.CHUNK_BYTES:,}.",
-            hint="Split the input into smaller items.",
+            f"An item of {len(chunk[0]):,} bytes is over the limit of {limits.ITEM_BYTES:,}.",
+            hint="Split it into several, or send a reference to it (an address, a path every node can read).",
         )
+    packed = pack_chunk(chunk) if size <= limits.CHUNK_BYTES else await asyncio.to_thread(pack_chunk, chunk)
     return job.append(blob=await put_blob(packed), units=len(chunk))

@@ -3,6 +3,10 @@
 The iterator may block, so it has a thread of its own. While appends are under way what comes gathers, so a fast
 source makes large chunks and a slow one is not held up. Back-pressure: no more than `WINDOW_UNITS` may be appended
 and unsettled, nor `WAITING_UNITS` or `WINDOW_BYTES` read and not yet sent, so a source without end costs no memory.
+
+A job that has units already (a program goes on with the key of one that died) is fed from the beginning all the same:
+the hub passes over what it has, says `Conflict` if that is something else, and takes the rest. A feed refused so
+leaves the job alone: it is somebody else's, too.
 """
 
 from __future__ import annotations
@@ -14,9 +18,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from crowdgrid import limits
+from crowdgrid.client.appending import append_chunk
 from crowdgrid.client.joblink import JobLink
-from crowdgrid.errors import CrowdgridError, JobFailed
-from crowdgrid.protocol.packing import pack_chunk, packed_bytes
+from crowdgrid.errors import Conflict, CrowdgridError, JobFailed
+from crowdgrid.protocol.packing import packed_bytes
 
 WINDOW_UNITS: Final = 50_000
 WINDOW_BYTES: Final = 16 << 20
@@ -24,6 +29,7 @@ WAITING_UNITS: Final = 10_000
 APPENDS_MAX: Final = 4  # under way at once
 PULLED_AT_ONCE: Final = 256
 BLOB_BYTES_WANTED: Final = limits.CHUNK_BYTES // 2
+ANSWERED: Final = frozenset({"completed", "final"})
 
 
 class Feed:
@@ -50,6 +56,7 @@ class Feed:
         self._put_blob = put_blob
         self._taken = taken
         self._loop = asyncio.get_running_loop()
+        self._appends = job.appends()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._news = asyncio.Event()
@@ -64,6 +71,7 @@ class Feed:
 
         Raises:
             JobFailed: the source raised; the job is cancelled.
+            Conflict: the job has other input, or was sealed before this one ended.
             CrowdgridError: the hub refused the input.
         """
         self._job.watchers.append(self._news.set)
@@ -72,9 +80,8 @@ class Feed:
             await self._append_all()
             if self.error is not None:
                 raise await self._give_up(self.error)
-            if not self._job.ended:
-                await self._job.seal()
-        except JobFailed:
+            await (self._job.seal() if not self._job.ended else self._compare_ended())
+        except (JobFailed, Conflict):
             raise
         except CrowdgridError as error:
             if self._job.failure is None and not self._job.ended:
@@ -84,12 +91,31 @@ class Feed:
             self._stopped = True
             self._open.set()
             self._job.watchers.remove(self._news.set)
+            self._job.close_feed(self._appends)
+
+    async def _compare_ended(self) -> None:
+        """The job ended before this sealed it. If it has its answers, somebody else did, or time; then its input must
+        be no other than this one. Raises Conflict."""
+        info = self._job.info
+        if info.state not in ANSWERED or info.spec.reduce == "first":  # which ends when it has found something
+            return
+        units = self._appends.units
+        while units <= info.counts.units and (self._waiting or not self._over):
+            if not self._waiting:
+                await self._wait(set())
+            units += len(self._next_chunk(limits.APPEND_ITEMS))
+        if units != info.counts.units and self.error is None:
+            more = "more" if units > info.counts.units else f"{units:,}"
+            raise Conflict(
+                f"This job was sealed with {info.counts.units:,} units, and the input given now has {more}.",
+                hint="It was left alone for too long, or another program fed it. Run it again with another key.",
+            )
 
     async def _give_up(self, error: BaseException) -> CrowdgridError:
         told = error.message if isinstance(error, CrowdgridError) else f"{type(error).__name__}: {error}"
         with suppress(CrowdgridError):  # it may have ended by itself
             await self._job.cancel(f"Its input failed: {told}"[: limits.NAME_CHARS])
-        failed = JobFailed(f"The input of the job failed after {self._job.units:,} units: {told}")
+        failed = JobFailed(f"The input of the job failed after {self._appends.units:,} units: {told}")
         failed.__cause__ = error
         return failed
 
@@ -137,7 +163,7 @@ class Feed:
         while not self._job.ended:
             room = self._room()
             if self._waiting and room > 0 and len(under_way) < APPENDS_MAX:
-                under_way.add(await self._append(self._next_chunk(room)))
+                under_way.add(await append_chunk(self._appends, self._next_chunk(room), self._put_blob))
             elif self._over and not self._waiting and not under_way:
                 return
             else:
@@ -160,7 +186,7 @@ class Feed:
 
     def _room(self) -> int:
         done = self._job.settled if self._taken is None else self._taken()
-        return WINDOW_UNITS - (self._job.units - done)
+        return WINDOW_UNITS - (self._appends.units - done)
 
     def _next_chunk(self, room: int) -> list[bytes]:
         """From the front of what waits: as much as one message holds, or one large item."""
@@ -176,14 +202,3 @@ class Feed:
         if self._waiting_bytes < WINDOW_BYTES // 2 and len(self._waiting) < WAITING_UNITS // 2:
             self._open.set()
         return chunk
-
-    async def _append(self, chunk: list[bytes]) -> asyncio.Future[int]:
-        if packed_bytes(len(chunk), sum(map(len, chunk))) <= limits.INLINE_BYTES:
-            return self._job.append(chunk)
-        packed = pack_chunk(chunk)
-        if len(packed) > limits.CHUNK_BYTES:
-            raise JobFailed(
-                f"An item of {len(chunk[0]):,} bytes is over the limit of {limits.CHUNK_BYTES:,}.",
-                hint="Split the input into smaller items.",
-            )
-        return self._job.append(blob=await self._put_blob(packed), units=len(chunk))

@@ -1,17 +1,13 @@
-"""A job in hand on a link: its input going out in order, its results coming in, its state.
-
-Appends are numbered by their first ordinal and may be sent again, but a gap is refused. So when the hub turns one
-down for now, everything from it on is sent again in order; refusals of later ones are only its consequence.
-"""
+"""A job in hand on a link: its input going out (see `appends`), its results coming in, its state."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from crowdgrid.client.appends import RETRY_SECONDS, Appends
 from crowdgrid.client.pace import Pace
 from crowdgrid.core.model import Counts, TaskState
 from crowdgrid.errors import Conflict, CrowdgridError, from_code
@@ -20,7 +16,6 @@ from crowdgrid.protocol import messages as m
 if TYPE_CHECKING:
     from crowdgrid.client.link import Link
 
-RETRY_SECONDS: Final = 0.2
 WINDOW_ROWS: Final = 2_000
 ENDED: Final = frozenset({"invalid", "completed", "final", "failed", "cancelled"})
 
@@ -49,7 +44,7 @@ class JobLink:
     """See the module.
 
     Attributes:
-        id: public. info: as the hub told it last. units: input appended so far, acknowledged or not.
+        id: public. info: as the hub told it last.
         failure: why nothing more can be done with it on this link.
         resumed: its counters when a new connection took it in hand again; None on the first.
         watchers: called after each change of `info` or `failure`.
@@ -58,16 +53,14 @@ class JobLink:
     def __init__(self, link: Link, info: m.JobInfo) -> None:
         self.id = info.id
         self.info = info
-        self.units = info.counts.units
         self.holders = 0  # who has it in hand here
         self.failure: CrowdgridError | None = None
         self.resumed: Counts | None = None
         self.watchers: list[Callable[[], None]] = []
         self.pace = Pace()
         self._link = link
-        self._appends: dict[int, tuple[m.Append, asyncio.Future[int]]] = {}
-        self._refused: CrowdgridError | None = None  # why input is missing for good
-        self._resend: asyncio.TimerHandle | None = None
+        self._own = Appends(link, info.id, info.counts.units)
+        self._feeds = [self._own]
         self._on_rows: Callable[[Sequence[m.ResultRow]], None] | None = None
         self._seen = Seen(-1)
         self._signed = False
@@ -95,11 +88,8 @@ class JobLink:
     def fail(self, error: CrowdgridError) -> None:
         """It cannot be reached any longer."""
         self.failure = self.failure or error
-        for _, answer in self._appends.values():
-            if not answer.done():
-                answer.set_exception(error)
-                answer.exception()  # whoever waits sees it; nobody else has to
-        self._appends.clear()
+        for feed in self._feeds:
+            feed.fail(self.failure)
         self.tell()
 
     def tell(self) -> None:
@@ -127,10 +117,8 @@ class JobLink:
         Raises:
             CrowdgridError: an append was refused for good.
         """
-        for _, answer in list(self._appends.values()):
-            await answer
-        if self._refused is not None:
-            raise self._refused
+        for feed in list(self._feeds):
+            await feed.answered()
         await self._link.ask(m.Seal(self._link.next_id(), self.id), m.Done)
 
     async def cancel(self, reason: str = "") -> None:
@@ -144,53 +132,48 @@ class JobLink:
 
     # --- its input -------------------------------------------------------------------------------
 
+    @property
+    def units(self) -> int:
+        """Input appended so far by `append`, acknowledged or not."""
+        return self._own.units
+
     def append(self, items: Sequence[bytes] = (), *, blob: str = "", units: int = 0) -> asyncio.Future[int]:
-        """Append items (or `units` of them packed in a blob put before).
+        """Append items (or `units` of them packed in a blob put before) after what the job had when it was taken in
+        hand.
 
         Returns:
             A future of the number of units the job then has, durably.
         """
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return self._own.append(items, blob=blob, units=units)
+
+    def appends(self) -> Appends:
+        """A feed for who has the job's whole input: it begins at the first unit, whatever is there. Give it to
+        `close_feed` in the end."""
+        feed = Appends(self._link, self.id, 0)
         if self.failure is not None:
-            answer.set_exception(self.failure)
-            return answer
-        id = self._link.next_id()
-        message = m.Append(id, self.id, self.units, tuple(items), blob)
-        self.units += len(items) or units
-        self._appends[id] = (message, answer)
-        if self._resend is None:
-            self._link.say(message)
-        return answer
+            feed.fail(self.failure)
+        self._feeds.append(feed)
+        return feed
+
+    def close_feed(self, feed: Appends) -> None:
+        """Nothing more comes from it."""
+        self._feeds.remove(feed)
 
     def appended(self, id: int, units: int) -> None:
         """The hub has it."""
-        found = self._appends.pop(id, None)
-        if found is not None and not found[1].done():
-            found[1].set_result(units)
+        for feed in self._feeds:
+            if feed.waits_for(id):
+                feed.appended(id, units)
 
     def waits_for(self, id: int) -> bool:
         """Whether `id` is an append of this job."""
-        return id in self._appends
+        return any(feed.waits_for(id) for feed in self._feeds)
 
     def refused(self, id: int, error: CrowdgridError) -> None:
         """The hub did not take an append."""
-        if next(iter(self._appends)) != id:
-            return  # one before it was not taken either, and is sent again with all that follow
-        if error.retryable:
-            self._resend = self._resend or asyncio.get_running_loop().call_later(
-                random.uniform(0.02, RETRY_SECONDS), self._append_again
-            )
-            return
-        _, answer = self._appends.pop(id)
-        self._refused = self._refused or error
-        if not answer.done():
-            answer.set_exception(error)
-            answer.exception()
-
-    def _append_again(self) -> None:
-        self._resend = None
-        for message, _ in self._appends.values():
-            self._link.say(message)
+        for feed in self._feeds:
+            if feed.waits_for(id):
+                feed.refused(id, error)
 
     # --- its results -----------------------------------------------------------------------------
 
@@ -248,7 +231,8 @@ class JobLink:
         if isinstance(answer, m.Opened):
             self.resumed = answer.job.counts
             self.update(answer.job)
-            self._append_again()
+            for feed in self._feeds:
+                feed.say_again()
             self._read_again()
         elif isinstance(answer, m.Failed):
             error = from_code(answer.code, answer.message, answer.hint)

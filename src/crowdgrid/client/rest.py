@@ -10,9 +10,11 @@ import hashlib
 import json
 import random
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from crowdgrid.client.address import Address, from_response
 from crowdgrid.errors import CrowdgridError, Unavailable
+from crowdgrid.protocol.packing import chunk_count, slice_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ PATIENCE_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 0.2
 RETRY_SECONDS_MAX: Final = 5.0
 TIMEOUT_SECONDS: Final = 90.0
+QUICK_BYTES: Final = 1 << 20  # are hashed on the event loop; more on a thread
 
 
 class Rest:
@@ -72,16 +75,29 @@ class Rest:
 
     async def put_blob(self, content: bytes) -> str:
         """Keep a blob; its digest."""
-        digest = hashlib.sha256(content).hexdigest()
+        digest = await _digest(content)
         await self.fetch("PUT", f"/v1/blobs/{digest}", content=content, headers={"Content-Type": BYTES})
         return digest
 
     async def blob(self, digest: str) -> bytes:
         """A blob's content, checked against its digest."""
         content = await self.fetch("GET", f"/v1/blobs/{digest}", headers={"Accept": BYTES})
-        if hashlib.sha256(content).hexdigest() != digest:
+        if await _digest(content) != digest:
             raise Unavailable(f"The blob {digest[:12]}… came damaged.", hint="Try again.")
         return content
+
+    async def input(self, job: str, start: int, stop: int) -> list[bytes]:
+        """Items or lines [start, stop) of a job's input, as far as it has them, in as many requests as it takes."""
+        found: list[bytes] = []
+        while (first := start + len(found)) < stop:
+            query = {"start": first, "stop": stop}
+            path = f"/v1/jobs/{quote(job, safe='')}/input"
+            chunk = await self.fetch("GET", path, query=query, headers={"Accept": BYTES})
+            items = slice_chunk(chunk, 0, chunk_count(chunk))
+            if not items:
+                break
+            found += items
+        return found
 
     async def fetch(
         self,
@@ -156,6 +172,12 @@ class Rest:
                 trust_env=not self._address.loopback,
             )
         return self._client
+
+
+async def _digest(content: bytes) -> str:
+    if len(content) <= QUICK_BYTES:
+        return hashlib.sha256(content).hexdigest()
+    return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
 
 
 def _cause(error: Exception) -> BaseException:

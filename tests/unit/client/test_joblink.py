@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from crowdgrid import errors
@@ -43,10 +44,10 @@ class Link:
         return [message for message in self.said if isinstance(message, m.Append)]
 
 
-def story(told: Callable[[Link, JobLink], Awaitable[None]]) -> None:
+def story(told: Callable[[Link, JobLink], Awaitable[None]], info: m.JobInfo = INFO) -> None:
     async def play() -> None:
         link = Link()
-        await told(link, JobLink(link, INFO))  # type: ignore[arg-type]
+        await told(link, JobLink(link, info))  # type: ignore[arg-type]
 
     asyncio.run(play())
 
@@ -98,6 +99,64 @@ def test_what_is_refused_for_good_reaches_who_waits() -> None:
         assert not any(isinstance(message, m.Seal) for message in link.said)
 
     story(told)
+
+
+def test_what_is_refused_for_good_takes_what_follows_with_it() -> None:
+    """It would leave a gap; nobody may be left waiting for an answer that cannot come."""
+
+    async def told(link: Link, job: JobLink) -> None:
+        answers = [job.append([b"%d" % n]) for n in range(3)]
+        first, second, _ = link.appends()
+        job.refused(second.id, errors.Conflict("There is a gap."))  # before the first, whose units are being compared
+        job.refused(first.id, errors.Conflict("Another program appended other items."))
+        for answer in [*answers, job.append([b"3"])]:
+            with pytest.raises(errors.Conflict, match="other items"):
+                await answer
+
+    story(told)
+
+
+def test_what_was_refused_out_of_turn_is_sent_again_when_it_is_its_turn() -> None:
+    async def told(link: Link, job: JobLink) -> None:
+        answers = [job.append([b"%d" % n]) for n in range(3)]
+        first, second, third = link.appends()
+        job.refused(second.id, errors.Busy())
+        job.refused(third.id, errors.Conflict("There is a gap."))
+        job.appended(first.id, 1)
+        assert [append.first for append in link.appends()[3:]] == [1, 2]
+        job.appended(second.id, 2)
+        job.appended(third.id, 3)
+        assert [await answer for answer in answers] == [1, 2, 3]
+
+    story(told)
+
+
+def test_each_who_has_the_whole_input_feeds_it_from_its_beginning() -> None:
+    """A job that was opened twice with one key, or goes on: what it has is compared, so it has to be said. A feed that
+    is refused takes nothing from the others."""
+
+    async def told(link: Link, job: JobLink) -> None:
+        job.append([b"at its end"])
+        ours, theirs = job.appends(), job.appends()
+        right = [ours.append([b"a"]), ours.append([b"b"])]
+        wrong = theirs.append([b"x"])
+        assert [append.first for append in link.appends()] == [7, 0, 1, 0]
+        end, a, b, x = link.appends()
+        job.refused(x.id, errors.Conflict("Another program appended other items."))
+        job.appended(a.id, 7)
+        job.attached(m.Opened(9, job.info))
+        assert [append.first for append in link.appends()[4:]] == [7, 1]
+        job.appended(b.id, 7)
+        job.appended(end.id, 8)
+        assert [await answer for answer in right] == [7, 7]
+        with pytest.raises(errors.Conflict):
+            await wrong
+        job.close_feed(theirs)
+        await job.seal()
+        assert isinstance(link.said[-1], m.Seal)
+
+    info = msgspec.structs.replace(INFO, counts=Counts(units=7))
+    story(told, info)
 
 
 def test_a_seal_waits_for_every_append() -> None:
