@@ -82,7 +82,7 @@ class NotSignedIn(NotAllowed):
 
     code = "not_signed_in"
     http_status = 401
-    default_hint = "Give a valid token with --token, CROWDGRID_TOKEN or `crowdgrid token login`."
+    default_hint = "Give a valid token with --token, CROWDGRID_TOKEN or `crowdgrid login`."
 
 
 class NotFound(CrowdgridError):

@@ -9,7 +9,7 @@ import pytest
 from tests.api.running import running
 
 
-@pytest.mark.parametrize(("path", "words"), [("/", "crowdgrid token login"), ("/join", "crowdgrid join")])
+@pytest.mark.parametrize(("path", "words"), [("/", "crowdgrid login"), ("/join", "crowdgrid join")])
 def test_a_page_says_what_to_type_and_runs_nothing(tmp_path: Path, path: str, words: str) -> None:
     """Both are readable without a token, name this hub's address, and their policy allows no script at all."""
     with running(tmp_path) as hub, hub.client() as admin:

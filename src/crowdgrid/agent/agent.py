@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.agent import offers
+from crowdgrid.agent import offers, trust
 from crowdgrid.agent.consent import Action
 from crowdgrid.agent.programs import Programs
 from crowdgrid.agent.pulse import Pulse
@@ -81,7 +81,16 @@ class Agent:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         inputs: Inputs = programs
-        self.slots = Slots(runtimes, inputs, self, milli_cpus=milli_cpus, memory_bytes=memory_bytes, clock=clock)
+        self.trusts: tuple[str, ...] = ()  # whose Python runs here
+        self.slots = Slots(
+            runtimes,
+            inputs,
+            self,
+            milli_cpus=milli_cpus,
+            memory_bytes=memory_bytes,
+            objection=self._objection,
+            clock=clock,
+        )
         self.reporter: Reporter | None = None
         self.welcome: m.Welcome | None = None
         self.permit = Permit()
@@ -90,7 +99,7 @@ class Agent:
         self.news = False  # there is something new for `Hello`: said anew when nothing is under way
         self.link: Sender
         self._hello, self._programs, self._open_reporter, self._clock = hello, programs, open_reporter, clock
-        self._ready = self._draining = False
+        self._ready = self._draining = self._greet_anew = False
         self._offered = 0
         self._hold_until = 0.0
         self._warned = ""
@@ -116,6 +125,19 @@ class Agent:
                 self._withdraw()
             self._go_on()
 
+    def trust(self, trusts: tuple[str, ...]) -> None:
+        """Run Python of these from now on; what is here of others is given back, also what runs."""
+        self.trusts = trusts
+        self.slots.evict()
+        self._go_on()
+
+    def greet_anew(self) -> None:
+        """Have the hub hear at once, whatever is under way, that this node runs something else, or for others."""
+        self._greet_anew = True
+
+    def _objection(self, spec: m.LeaseSpec) -> str:
+        return trust.objection(spec, self.trusts, self.welcome.owner if self.welcome else "")
+
     def drain(self) -> None:
         """Take nothing more, give back what waits, let long tasks end between two runs."""
         self._draining = True
@@ -137,7 +159,9 @@ class Agent:
             "draining": self._draining,
             "node": self.welcome.node if self.welcome else "",
             "name": self.welcome.name if self.welcome else "",
+            "owner": self.welcome.owner if self.welcome else "",
             "trust": self.welcome.trust if self.welcome else 0.0,
+            "python": list(self.trusts),
             "round_trip_ms": round(self.pulse.round_trip_ms, 2),
             "running": self.slots.running,
             "waiting": len(self.slots) - self.slots.running,
@@ -167,8 +191,8 @@ class Agent:
             self._beat()
         self._give_back_surplus()
         self._offer()
-        if self.news and self.settled_all:
-            self.news = False
+        if self._greet_anew or (self.news and self.settled_all):
+            self.news = self._greet_anew = False
             self.link.renew()
 
     def _warn(self, problem: str) -> None:
@@ -180,6 +204,7 @@ class Agent:
 
     def hello(self) -> m.Hello:
         """See `link.Events`."""
+        self.news = self._greet_anew = False
         return self._hello()
 
     def up(self, welcome: m.Welcome) -> None:
@@ -187,6 +212,7 @@ class Agent:
         if self.welcome is not None and self.welcome.grid != welcome.grid:
             self._other_grid()
         self.welcome = welcome
+        self.slots.evict()  # the hub may call this node's owner something else than before
         if self.reporter is None:
             self.reporter = self._open_reporter(welcome.grid)
         self._offered = 0

@@ -14,15 +14,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-from crowdgrid.agent import probe
+from crowdgrid.agent import probe, trust
 from crowdgrid.agent.agent import Agent
 from crowdgrid.agent.consent import Action
 from crowdgrid.agent.control import Control
 from crowdgrid.agent.duty import Duty
 from crowdgrid.agent.facts import FactReader
 from crowdgrid.agent.greeting import Greeting
-from crowdgrid.agent.settings import AgentSettings
-from crowdgrid.errors import BadInput
+from crowdgrid.agent.settings import AgentSettings, hub_address
+from crowdgrid.agent.unsandboxed import Unsandboxed
+from crowdgrid.core.unsandboxed import described
+from crowdgrid.errors import BadInput, Unavailable
 from crowdgrid.runtimes import Runtime
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ class Stoppable(Protocol):
     """What can be ended: `main.House`."""
 
     link: Any
+
+    def keep_python(self, trusts: tuple[str, ...]) -> None: ...
 
     def leave(self) -> None: ...
 
@@ -47,9 +51,10 @@ class Attendance:
         house: Stoppable,
         greeting: Greeting,
         runtimes: Mapping[str, Runtime],
+        unsandboxed: Unsandboxed,
     ) -> None:
         self._settings, self._folder, self._agent, self._house = settings, folder, agent, house
-        self._greeting, self._runtimes = greeting, runtimes
+        self._greeting, self._runtimes, self._unsandboxed = greeting, runtimes, unsandboxed
         self._resizing: set[asyncio.Task[None]] = set()
         self._duty = Duty(folder, settings.no_limits, agent.allow, self._lend)
         self._control = Control(
@@ -61,6 +66,7 @@ class Attendance:
                 "stop": lambda: self._wish(Action.STOP_NOW),
                 "resume": lambda: self._wish(Action.RUN),
                 "limits": self._limits,
+                "python": self._python,
                 "leave": self._leave,
             },
         )
@@ -90,6 +96,9 @@ class Attendance:
             "link_problem": link.problem,
             "unknown": list(decision.unknown) if decision else [],
             "retry_after_seconds": _finite(decision.retry_after) if decision else None,
+            "runtimes": list(self._runtimes),
+            "python_says": described(self._agent.trusts),
+            "python_problem": self._unsandboxed.problem,
             "limits": msgspec.to_builtins(self._duty.limits),
             "benchmarks": self._greeting.benchmarks.rates if self._greeting.benchmarks else {},
             "inventory": self._greeting.inventory,
@@ -111,6 +120,28 @@ class Attendance:
     def _changed(self, **wanted: Any) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self._duty.change(**wanted))
         return found
+
+    def _python(self, who: object = None) -> dict[str, Any]:
+        if who is not None:
+            if not isinstance(who, list) or not all(isinstance(word, str) for word in who):
+                raise BadInput("Whose Python may run is a list of words.")
+            self._trust(trust.words(who))
+        return {"python": list(self._agent.trusts), "says": described(self._agent.trusts)}
+
+    def _trust(self, trusts: tuple[str, ...]) -> None:
+        """Whom the owner trusts counts at once, here and then for the hub, and after a restart."""
+        trust.check_way(trusts, hub_address(self._settings.hub))
+        narrower = not set(self._agent.trusts) <= set(trusts)
+        self._greeting.trusts = trusts
+        self._agent.trust(trusts)
+        if not self._unsandboxed.want(trusts, narrower=narrower):
+            self._agent.greet_anew()
+        try:
+            self._house.keep_python(trusts)
+        except OSError as error:
+            raise Unavailable(
+                f"It counts from now on, but could not be kept for the next start: {error.strerror}."
+            ) from None
 
     def _leave(self) -> dict[str, Any]:
         self._house.leave()

@@ -1,7 +1,7 @@
 """The owner's hand on a running agent: a Unix socket in the data folder that only its user can open.
 
 One JSON object a line each way: `{"verb": …, …}` is answered by `{"ok": …}` or by `{"code", "message",
-"hint"}`. Verbs: status, pause [seconds], finish, stop, resume, limits [changes], leave. Both halves are
+"hint"}`. Verbs: status, pause [seconds], finish, stop, resume, limits [changes], python [who], leave. Both halves are
 here: the agent's `Control` and the terminal's `ask`.
 """
 

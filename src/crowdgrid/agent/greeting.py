@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from crowdgrid import limits
 from crowdgrid.agent import probe
 from crowdgrid.agent.settings import AgentSettings
+from crowdgrid.agent.trust import LABEL
 from crowdgrid.protocol import messages as m
 from crowdgrid.protocol import signing
 
@@ -19,10 +21,14 @@ FEATURES = ("remainder",)
 
 
 class Greeting:
-    """Makes `Hello`, with the benchmarks once there are any."""
+    """Makes `Hello`: with the benchmarks once there are any, with the runtimes there are just then."""
 
-    def __init__(self, settings: AgentSettings, folder: Path, key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self, settings: AgentSettings, folder: Path, key: Ed25519PrivateKey, runtimes: Mapping[str, object]
+    ) -> None:
         self._settings = settings
+        self._runtimes = runtimes
+        self.trusts = settings.python or ()
         self._key = signing.public_bytes(key)
         self.inventory = probe.inventory(folder)
         self.machine = probe.machine_of(self.inventory, SOFTWARE)
@@ -39,8 +45,8 @@ class Greeting:
             key=self._key,
             name="".join(filter(str.isprintable, given.name or socket.gethostname()))[: limits.NAME_CHARS],
             invitation=given.invitation,
-            runtimes=given.runtimes,
-            labels=given.labels,
+            runtimes=tuple(self._runtimes),
+            labels=tuple(dict.fromkeys((*given.labels, LABEL))),
             region=given.region,
             milli_cpus=self.milli_cpus,
             memory_bytes=self.memory_bytes,
@@ -49,4 +55,5 @@ class Greeting:
             benchmarks=dict(rates),
             features=FEATURES,
             software=SOFTWARE,
+            trusts=self.trusts,
         )

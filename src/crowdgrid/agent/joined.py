@@ -25,6 +25,7 @@ class Joined(msgspec.Struct, frozen=True):
     cpus: int = 0
     memory_bytes: int = 0
     runtimes: tuple[str, ...] = RUNTIMES_DEFAULT
+    python: tuple[str, ...] | None = None
     name: str = ""
     labels: tuple[str, ...] = ()
     region: str = ""
@@ -46,6 +47,7 @@ def complete(settings: AgentSettings, folder: Path) -> AgentSettings:
         cpus=settings.cpus or kept.cpus,
         memory_bytes=settings.memory_bytes or kept.memory_bytes,
         runtimes=kept.runtimes if settings.runtimes == RUNTIMES_DEFAULT else settings.runtimes,
+        python=kept.python if settings.python is None else settings.python,
         name=settings.name or kept.name,
         labels=settings.labels or kept.labels,
         region=settings.region or kept.region,
@@ -60,19 +62,35 @@ def keep(settings: AgentSettings, folder: Path) -> None:
         cpus=settings.cpus,
         memory_bytes=settings.memory_bytes,
         runtimes=settings.runtimes,
+        python=settings.python,
         name=settings.name,
         labels=settings.labels,
         region=settings.region,
         ca=str(settings.ca.absolute()) if settings.ca else "",
     )
-    whole = folder / f"{FILE}.new"
-    whole.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
-    whole.replace(folder / FILE)
+    _write(kept, folder)
+
+
+def keep_python(python: tuple[str, ...], folder: Path) -> None:
+    """Keep whose Python runs here from now on, and nothing else of what this start was given. Raises OSError."""
+    if (folder / FILE).exists():  # else it has not joined yet, and what it joins with will be kept
+        _write(msgspec.structs.replace(_read(folder / FILE), python=python), folder)
+
+
+def python_of(folder: Path) -> tuple[str, ...] | None:
+    """Whose Python runs here as far as it was ever said, without an agent that could be asked."""
+    return _read(folder / FILE).python if (folder / FILE).exists() else None
 
 
 def forget(folder: Path) -> None:
     """The machine has left the grid."""
     (folder / FILE).unlink(missing_ok=True)
+
+
+def _write(kept: Joined, folder: Path) -> None:
+    whole = folder / f"{FILE}.new"
+    whole.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+    whole.replace(folder / FILE)
 
 
 def _read(path: Path) -> Joined:

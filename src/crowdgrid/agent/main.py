@@ -23,9 +23,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crowdgrid.agent import joined, keys
+from crowdgrid.agent import joined, keys, trust
 from crowdgrid.agent.agent import Agent
 from crowdgrid.agent.link import Link, system_tls
 from crowdgrid.agent.programs import Programs
@@ -33,6 +34,8 @@ from crowdgrid.agent.reporter import Reporter
 from crowdgrid.agent.settings import AgentSettings, hub_address
 from crowdgrid.agent.spool import Spool
 from crowdgrid.agent.transfer import Transfer
+from crowdgrid.agent.unsandboxed import Unsandboxed
+from crowdgrid.core.model import UNSANDBOXED
 from crowdgrid.errors import BadInput, Conflict, Unavailable
 from crowdgrid.runtimes import Runtime
 
@@ -54,7 +57,7 @@ def run(settings: AgentSettings) -> int:
     logging.getLogger("websockets").setLevel(logging.ERROR)
     folder = keys.private_folder(settings.data)
     with _alone_on(folder):
-        whole = joined.complete(settings, folder)
+        whole = trust.checked(joined.complete(settings, folder))
         key = keys.load_or_create(folder)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(House(whole, folder, key, joining=bool(settings.hub)).live())
@@ -72,8 +75,10 @@ class House:
         self._joining = joining
         self._transfer = Transfer(address, tls)
         self._programs = Programs(folder / "cache", self._transfer, settings.cache_bytes)
-        self._runtimes = {name: _runtime(name, settings.cores, folder) for name in dict.fromkeys(settings.runtimes)}
-        self._greeting = Greeting(settings, folder, key)
+        trusts = settings.python or ()
+        names = [name for name in settings.runtimes if name not in UNSANDBOXED]
+        self._runtimes = {name: self._runtime(name) for name in dict.fromkeys([*names, *trust.runtimes(trusts)])}
+        self._greeting = Greeting(settings, folder, key, self._runtimes)
         self.agent = Agent(
             self._greeting.hello,
             self._runtimes,
@@ -81,6 +86,10 @@ class House:
             self._open_reporter,
             milli_cpus=settings.cores * 1000,
             memory_bytes=settings.memory,
+        )
+        self.agent.trusts = trusts
+        self._unsandboxed = Unsandboxed(
+            self._runtimes, self._runtime, lambda: self.agent.slots.workers, self.agent.greet_anew
         )
         self.link = Link(address, key, self, tls)
         self.agent.link = self.link
@@ -147,7 +156,9 @@ class House:
         """The owner's wishes and hands, and the benchmarks: nothing the first offer has to wait for."""
         from crowdgrid.agent.attendance import Attendance
 
-        await Attendance(self._settings, self._folder, self.agent, self, self._greeting, self._runtimes).go()
+        await Attendance(
+            self._settings, self._folder, self.agent, self, self._greeting, self._runtimes, self._unsandboxed
+        ).go()
 
     # --- the end ---
 
@@ -161,6 +172,12 @@ class House:
         """Give everything back and end."""
         self._stop.set()
         self._stop_now.set()
+
+    def keep_python(self, trusts: tuple[str, ...]) -> None:
+        """Keep whose Python runs here. Raises OSError."""
+        self._settings = msgspec.structs.replace(self._settings, python=trusts)
+        if not self._joining:
+            joined.keep_python(trusts, self._folder)
 
     def leave(self) -> None:
         """Drain, and forget which hub this was."""
@@ -196,6 +213,7 @@ class House:
         if self.agent.reporter is not None:
             self.agent.reporter.abandon()
         await self._programs.close()
+        await self._unsandboxed.close()
         await asyncio.gather(*(runtime.close() for runtime in self._runtimes.values()))
         if self._leaving:
             joined.forget(self._folder)
@@ -221,6 +239,9 @@ class House:
         else:
             self._joining = False
 
+    def _runtime(self, name: str) -> Runtime:
+        return _runtime(name, self._settings.cores, self._folder)
+
     def _open_reporter(self, grid: bytes) -> Reporter:
         spool = Spool(self._folder / "spool" / grid.hex())
         return Reporter(spool, self._key, grid, self.link.send, self._transfer.put, self._give_up)
@@ -241,7 +262,11 @@ def _runtime(name: str, workers: int, folder: Path) -> Runtime:
         from crowdgrid.runtimes.echo import EchoRuntime
 
         return EchoRuntime(workers)
-    raise BadInput(f"There is no runtime {name!r}.", hint="This agent can run: wasm, echo.")
+    if name in UNSANDBOXED:
+        from crowdgrid.runtimes.python import PythonRuntime
+
+        return PythonRuntime(workers, name)
+    raise BadInput(f"There is no runtime {name!r}.", hint="This agent can run: wasm, echo, and python by --python.")
 
 
 def _loop_factory() -> Any:

@@ -31,7 +31,9 @@ class AgentSettings(msgspec.Struct, frozen=True):
         invitation: code for a node that is new to the hub.
         cpus: cores to lend, 0 for all that this process may use.
         memory_bytes: memory to lend to programs, 0 for three quarters of the machine's.
-        runtimes: kinds of program to run: "wasm", "echo".
+        runtimes: kinds of program to run: "wasm", "echo"; "python" and "python-pickle" follow from `python`.
+        python: whose programs this machine's own Python runs, as words of `core.unsandboxed`; empty for nobody's,
+            None for those of whom the joining said so.
         name, labels, region: as the hub shows and matches them.
         with_parent: stop when stdin closes.
         no_limits: do as told whatever the owner's limits on idleness and power say (servers, tests).
@@ -47,6 +49,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
     cpus: int = 0
     memory_bytes: int = 0
     runtimes: tuple[str, ...] = RUNTIMES_DEFAULT
+    python: tuple[str, ...] | None = None
     name: str = ""
     labels: tuple[str, ...] = ()
     region: str = ""

@@ -89,6 +89,7 @@ class Slots:
         inputs: fetches blobs of inputs.
         events: is told what becomes of assignments.
         milli_cpus, memory_bytes: what is lent.
+        objection: why the owner does not want leases of a spec here, "" when they may come.
         clock: monotonic seconds.
     """
 
@@ -100,6 +101,7 @@ class Slots:
         *,
         milli_cpus: int,
         memory_bytes: int,
+        objection: Callable[[LeaseSpec], str] = lambda spec: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.memory_bytes = self.memory_left = memory_bytes
@@ -110,6 +112,7 @@ class Slots:
         self._queues: dict[LeaseSpec, JobQueue] = {}
         self._batches: set[_Batch] = set()
         self._runtimes, self._inputs, self._events, self._clock = runtimes, inputs, events, clock
+        self._objection = objection
         self._arrivals = 0
 
     # --- what is here ---
@@ -166,6 +169,8 @@ class Slots:
 
     def why_not(self, spec: LeaseSpec) -> str:
         """Why leases of `spec` can never run here, "" when they can."""
+        if refusal := self._objection(spec):
+            return refusal
         if spec.runtime not in self._runtimes:
             return f"This node has no runtime {spec.runtime[:40]!r}."
         if spec.memory_bytes > self.memory_bytes:
@@ -182,6 +187,12 @@ class Slots:
         for queue in self._queues.values():
             if queue.waiting and (reason := self.why_not(queue.spec)):
                 self.refuse_waiting(queue, reason)
+
+    def evict(self) -> None:
+        """Refuse what the owner objects to by now, also what runs: its workers end."""
+        for queue in dict.fromkeys(held.queue for held in self._held.values()):
+            if reason := self._objection(queue.spec):
+                self._refuse([held for held in self._held.values() if held.queue is queue], reason)
 
     def add(self, queue: JobQueue, lease: Lease) -> None:
         """Take a lease; one already held is passed over. Call `dispatch` when all are in."""

@@ -23,6 +23,7 @@ Examples:
   crowdgrid agent status                        what it does now, and why it waits
   crowdgrid agent pause --for 2h                finish what runs, start nothing for two hours
   crowdgrid agent limits --cpu-share 50% --hours 22:00-07:00 --idle 5m
+  crowdgrid agent python own alice              whose Python runs here, outside any sandbox
   crowdgrid agent resume
 """
 
@@ -38,6 +39,14 @@ def folder_of(data: str | None) -> Path:
     return Path(user_data_dir("crowdgrid")) / "agent"
 
 
+def python_option(default: str) -> Callable[[F], F]:
+    """Adds `--python`; `default` is what holds without it, for the help."""
+    told = (
+        f"Whose Python runs here, outside any sandbox: own, an owner, group:NAME, everyone, nobody; default: {default}."
+    )
+    return click.option("--python", metavar="WHO", multiple=True, help=told)
+
+
 def run_options(command: F) -> F:
     """Adds the options of running an agent."""
     for option in (
@@ -45,6 +54,7 @@ def run_options(command: F) -> F:
         click.option("--cpus", type=click.IntRange(min=0), default=0, help="Cores to lend; default: all."),
         click.option("--memory", metavar="SIZE", help="Memory to lend; default: three quarters."),
         click.option("--runtime", "runtimes", multiple=True, help="Kinds of program to run; default: wasm."),
+        python_option("nobody"),
         click.option("--name", default="", help="As the hub shows this node."),
         click.option("--label", "labels", multiple=True, help="What jobs may ask for; repeatable."),
         click.option("--region", default="", help="Where this machine is, for jobs that must stay in a region."),
@@ -62,6 +72,7 @@ def run_agent(hub: str, invitation: str, o: dict[str, Any]) -> int:
     """Run an agent until it is told to stop; its exit status."""
     from crowdgrid.agent.main import run
     from crowdgrid.agent.settings import RUNTIMES_DEFAULT, AgentSettings
+    from crowdgrid.agent.trust import words
 
     settings = AgentSettings(
         hub=hub,
@@ -70,6 +81,7 @@ def run_agent(hub: str, invitation: str, o: dict[str, Any]) -> int:
         cpus=o["cpus"],
         memory_bytes=quantities.size(o["memory"]) if o["memory"] else 0,
         runtimes=o["runtimes"] or RUNTIMES_DEFAULT,
+        python=words(o["python"]) if o["python"] else None,
         name=o["name"],
         labels=o["labels"],
         region=o["region"],
@@ -84,7 +96,7 @@ def run_agent(hub: str, invitation: str, o: dict[str, Any]) -> int:
 
 @click.group(epilog=EPILOG)
 def command() -> None:
-    """This machine's agent: run it, see why it waits, pause it, limit what it lends, leave."""
+    """This machine's agent: run it, see why it waits, pause it, limit what it lends and to whom, leave."""
 
 
 @command.command("run")
@@ -133,8 +145,9 @@ def status(data: str | None, as_json: bool) -> None:
             ("waiting", told["waiting"]),
             ("to deliver", told["unjudged"]),
             ("done", told["done"]),
+            ("Python", told["python_says"]),
             ("lends", f"{told['milli_cpus'] / 1000:g} cores, {bytes_text(told['memory_bytes'])}"),
-            ("problem", told["spool_problem"]),
+            ("problem", told["spool_problem"] or told["python_problem"]),
         ]
     )
 
@@ -169,6 +182,25 @@ def leave(data: str | None) -> None:
     """Finish what runs, end, and forget the hub."""
     _ask(data, "leave")
     click.echo("Leaving: what runs is finished first. `crowdgrid join` joins a grid again.")
+
+
+@command.command()
+@click.argument("who", nargs=-1)
+@json_option
+@_on_folder
+def python(data: str | None, as_json: bool, who: tuple[str, ...]) -> None:
+    """Show whose Python runs here, or say anew whose: it counts at once, and for later starts.
+
+    WHO are `own` (the owner of this node on its grid), names of other owners, `group:NAME` (jobs submitted to that
+    group; hubs do not check yet who belongs to it), `everyone`, or `nobody`. Python runs outside any sandbox, with all
+    rights of the agent's user. What runs of somebody who is not named any more ends and is given back. Functions that
+    travel as pickles run for the node's own owner only, and only if `own` is among the words.
+    """
+    told = _ask(data, "python", **({"who": list(who)} if who else {}))
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(told["says"])
 
 
 @command.command()

@@ -60,8 +60,8 @@ def _print(findings: list[Finding]) -> None:
 
 def _machine() -> Iterator[Finding]:
     looks = (
-        ("software", _python), ("machine", _processor), ("WASM programs", _wasm), ("data folder", _folder),
-        ("containers", _containers),
+        ("software", _software), ("machine", _processor), ("WASM programs", _wasm), ("Python programs", _python),
+        ("data folder", _folder), ("containers", _containers),
     )  # fmt: skip
     for subject, look in looks:
         yield _looked(subject, look)
@@ -77,7 +77,7 @@ def _looked(subject: str, look: Callable[[], Finding]) -> Finding:
         return Finding(subject, "wrong", f"{type(error).__name__}: {error}")
 
 
-def _python() -> Finding:
+def _software() -> Finding:
     from importlib.metadata import version
 
     text = f"Python {sys.version.split()[0]}, crowdgrid {version('crowdgrid')}"
@@ -106,6 +106,29 @@ def _wasm() -> Finding:
     began = time.perf_counter()
     check_wasm(kernels.path("primes").read_bytes())
     return Finding("WASM programs", "good", f"can be run (compiled one in {_ms(time.perf_counter() - began)})")
+
+
+def _python() -> Finding:
+    """Which Python functions would meet here, and whose come in."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from crowdgrid.agent.control import ask
+    from crowdgrid.agent.joined import python_of
+    from crowdgrid.cli.agent import folder_of
+    from crowdgrid.core.unsandboxed import described
+
+    folder = folder_of(None)
+    try:
+        says = ask(folder, "python")["says"]
+    except CrowdgridError:
+        says = described(python_of(folder) or ())
+    release = f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        text = f"of Python {release}, with numpy {version('numpy')}. {says}"
+    except PackageNotFoundError:
+        text = f"of Python {release}, without numpy. {says}"
+        return Finding("Python programs", "missing", text, "pip install numpy, for functions that are given arrays.")
+    return Finding("Python programs", "good", text)
 
 
 def _folder() -> Finding:

@@ -18,7 +18,8 @@ Examples:
 \b
 The code comes from whoever runs the grid (`crowdgrid token invite`). It is needed once: afterwards
 `crowdgrid agent run` is enough. Programs run in sandboxes without network or files; `crowdgrid agent status`
-says what runs, `crowdgrid agent limits` when and how much.
+says what runs, `crowdgrid agent limits` when and how much. Python is no sandbox: it runs here for those only whom
+you name with --python, and for nobody else.
 """
 
 

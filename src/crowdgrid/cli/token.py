@@ -1,21 +1,17 @@
-"""`crowdgrid token`: sign in; make and revoke tokens and invitations."""
+"""`crowdgrid token`: make and revoke tokens and invitations; sign in and out as `crowdgrid login` does."""
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from crowdgrid.cli.login import sign_in, sign_out, token_from
 from crowdgrid.cli.reach import Hub, hub_options, json_option
 from crowdgrid.cli.showing import ago, facts, print_json, table
 from crowdgrid.client import quantities
-from crowdgrid.client.address import Address
-from crowdgrid.client.login import Login, file, save
 
 EPILOG = """
 \b
 Examples:
-  crowdgrid token login http://192.168.1.5:7070     asks for the token, checks and saves it
   crowdgrid token create --role submitter --owner ada --name laptop
   crowdgrid token invite --uses 10 --expires 7d     a code for ten nodes
   crowdgrid token ls
@@ -25,27 +21,21 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def command() -> None:
-    """Sign in; tokens for people and tools, invitations for nodes. A secret is shown once, when it is made."""
+    """Tokens for people and tools, invitations for nodes. A secret is shown once, when it is made."""
 
 
 @command.command()
 @click.argument("url")
 @click.option("--token", help="Better left out: it is asked for, or read from standard input.")
 def login(url: str, token: str | None) -> None:
-    """Save a hub's address and your token for this user, after checking them with the hub."""
-    if token is None:
-        token = click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
-    address = Address.parse(url)
-    me = Hub(address.url, token).get("/v1/me")
-    path = save(Login(address.url, token))
-    click.echo(f"Signed in to {address.url} as {me['owner']} ({me['role']}); saved in {path}.")
+    """The same as `crowdgrid login URL`."""
+    sign_in(url, token or token_from(None))
 
 
 @command.command()
 def logout() -> None:
-    """Forget the saved login."""
-    file().unlink(missing_ok=True)
-    click.echo("No login is saved any more.")
+    """The same as `crowdgrid login --forget`."""
+    sign_out()
 
 
 @command.command("whoami")

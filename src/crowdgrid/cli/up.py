@@ -12,10 +12,11 @@ from pathlib import Path
 
 import click
 
+from crowdgrid.cli.agent import python_option
 from crowdgrid.cli.reach import Hub
 from crowdgrid.client.children import Child, stop_all
 from crowdgrid.client.login import Login, save, saved
-from crowdgrid.errors import CrowdgridError, Unavailable
+from crowdgrid.errors import BadInput, CrowdgridError, NotAllowed, Unavailable
 from crowdgrid.settings import HubSettings, is_loopback
 
 START_SECONDS = 30.0
@@ -25,6 +26,7 @@ Examples:
   crowdgrid up                                  this machine only
   crowdgrid up --listen 0.0.0.0:7070 --tls-cert cert.pem --tls-key key.pem
   crowdgrid up --listen 0.0.0.0:7070 --insecure   a network you trust
+  crowdgrid up --python own --python alice      run Python of yours and of alice here; nobody: of none
 
 \b
 What it keeps is in --data and is there again the next time. Ctrl-C ends hub and agent.
@@ -35,26 +37,42 @@ What it keeps is in --data and is there again the next time. Ctrl-C ends hub and
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:7070", show_default=True)
 @click.option("--data", metavar="DIR", help="Where hub and agent keep their things.")
 @click.option("--cpus", type=click.IntRange(min=0), default=0, help="Cores the agent lends; default: all.")
+@python_option("own, or what was said last")
 @click.option("--tls-cert", metavar="FILE", default="")
 @click.option("--tls-key", metavar="FILE", default="")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine without TLS.")
 @click.option("--no-agent", is_flag=True, help="Only the hub.")
 @click.option("--no-qr", is_flag=True, help="No QR code.")
+@click.option("--login", is_flag=True, help="Sign in to this hub even if you are signed in to another.")
 def command(
-    listen: str, data: str | None, cpus: int, tls_cert: str, tls_key: str, insecure: bool, no_agent: bool, no_qr: bool
+    listen: str,
+    data: str | None,
+    cpus: int,
+    python: tuple[str, ...],
+    tls_cert: str,
+    tls_key: str,
+    insecure: bool,
+    no_agent: bool,
+    no_qr: bool,
+    login: bool,
 ) -> None:
     """Start a hub and one agent on this machine; print the address and an invitation for other machines."""
     settings = HubSettings(listen=listen, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure)
+    if no_agent and python:
+        raise BadInput("--python is for the agent, which --no-agent leaves out.")
     folder = _folder(data)
+    here = _reachable(settings, "127.0.0.1")
+    trusts = _trusts(folder, here, python)
     token, invitation = _token(folder / "hub"), "cgi_" + secrets.token_urlsafe(24)
     children = [_hub(settings, folder, token, invitation)]
     try:
-        here = _reachable(settings, "127.0.0.1")
         hub = _wait_for(here, token, children[0])
         if not no_agent:
-            children.insert(0, _agent(here, folder, invitation, cpus, tls_cert))
-        _sign_in(here, token)
+            children.insert(0, _agent(here, folder, invitation, cpus, trusts, tls_cert))
+        _sign_in(here, token, login)
         _welcome(hub, settings, no_qr=no_qr)
+        if not no_agent:
+            click.echo(_python_told(trusts), err=True)
         _watch(children)
     except KeyboardInterrupt:
         click.echo("\nEnding; what is kept is there the next time.", err=True)
@@ -92,9 +110,10 @@ def _hub(settings: HubSettings, folder: Path, token: str, invitation: str) -> Ch
     return Child("hub", words, log=folder / "hub.log", secrets=given)
 
 
-def _agent(url: str, folder: Path, invitation: str, cpus: int, ca: str) -> Child:
+def _agent(url: str, folder: Path, invitation: str, cpus: int, trusts: Sequence[str], ca: str) -> Child:
     words = ["agent", "run", "--hub", url, "--data", str(folder / "agent"), "--with-parent"]
     words += ["--name", socket.gethostname()[:60], "--cpus", str(cpus)]
+    words += [word for who in trusts or ("nobody",) for word in ("--python", who)]
     if ca:
         words += ["--ca", ca]
     return Child("agent", words, log=folder / "agent.log", secrets={"CROWDGRID_INVITATION": invitation})
@@ -125,13 +144,44 @@ def _wait_for(url: str, token: str, child: Child) -> Hub:
     raise Unavailable(f"The hub did not answer within {START_SECONDS:.0f} s.", hint=f"Its log is {child.log}.")
 
 
-def _sign_in(url: str, token: str) -> None:
+def _trusts(folder: Path, url: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Whose Python the agent runs: as given, else as said last, else this user's, where the way to the hub allows it.
+
+    Raises:
+        CrowdgridError: what is given makes no sense, or may not be over this way.
+    """
+    from crowdgrid.agent.joined import python_of
+    from crowdgrid.agent.settings import hub_address
+    from crowdgrid.agent.trust import check_way, words
+
+    hub = hub_address(url)
+    if given:
+        trusts = words(given)
+        check_way(trusts, hub)
+        return trusts
+    last = python_of(folder / "agent")
+    try:
+        trusts = words(("own",) if last is None else last)
+        check_way(trusts, hub)
+    except NotAllowed as error:
+        click.echo(error.message, err=True)
+        return ()
+    return trusts
+
+
+def _python_told(trusts: Sequence[str]) -> str:
+    from crowdgrid.core.unsandboxed import described
+
+    return f"This machine's agent: {described(trusts)} `crowdgrid agent python` changes it."
+
+
+def _sign_in(url: str, token: str, wanted: bool) -> None:
     """Later commands of this user find the hub by themselves, unless they are signed in elsewhere."""
     known = saved()
-    if known is None or known.url == url:
-        save(Login(url, token))
+    if wanted or known is None or known.url == url:
+        save(Login(url, token, own=True))
     else:
-        click.echo(f"You stay signed in to {known.url}; for this hub use --hub {url}.", err=True)
+        click.echo(f"You stay signed in to {known.url}; for this hub use --hub {url}, or `up --login`.", err=True)
 
 
 def _welcome(hub: Hub, settings: HubSettings, *, no_qr: bool) -> None:

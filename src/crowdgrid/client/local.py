@@ -63,7 +63,7 @@ class LocalGrid:
 
     def _start_agent(self, number: int, cpus: int) -> Child:
         words = ["agent", "run", "--hub", self.url, "--data", str(self.folder / f"agent-{number}")]
-        words += ["--cpus", str(cpus), "--name", f"local-{number}", "--with-parent", "--no-limits"]
+        words += ["--cpus", str(cpus), "--name", f"local-{number}", "--with-parent", "--no-limits", "--python", "own"]
         return Child(
             f"agent {number}",
             words,

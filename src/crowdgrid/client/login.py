@@ -39,7 +39,7 @@ def saved() -> Login | None:
         return None
     except (msgspec.DecodeError, OSError) as error:
         raise BadInput(
-            f"The saved login {path} cannot be read: {error}.", hint="Remove it, then `crowdgrid token login`."
+            f"The saved login {path} cannot be read: {error}.", hint="Remove it, then `crowdgrid login`."
         ) from None
 
 

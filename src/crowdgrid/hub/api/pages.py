@@ -49,7 +49,7 @@ async def _home(request: Request) -> Response:
     address = escape(f"{request.url.scheme}://{request.url.netloc}")
     return _page(
         "A crowdgrid hub",
-        f"<p>Sign in from a terminal:</p>\n<pre>crowdgrid token login {address}</pre>\n"
+        f"<p>Sign in from a terminal:</p>\n<pre>crowdgrid login {address}</pre>\n"
         '<p>Its interface is described in <a href="/v1/openapi.json">/v1/openapi.json</a>;'
         ' <a href="/readyz">/readyz</a> says whether it works.</p>',
     )
