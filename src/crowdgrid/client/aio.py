@@ -57,6 +57,9 @@ class AsyncJob:
     def __repr__(self) -> str:
         return repr(self.job)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return self.job._repr_mimebundle_()
+
     @property
     def name(self) -> str:
         """See `Job.name`."""

@@ -47,6 +47,11 @@ class Function(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<crowdgrid function {getattr(self.__wrapped__, '__name__', self.__wrapped__)!s}>"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from crowdgrid.client import notebook
+
+        return notebook.function(self.__wrapped__, self._options)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _plain, (self.__wrapped__,)  # elsewhere it is the plain function
 

@@ -176,6 +176,11 @@ class Grid:
     def __repr__(self) -> str:
         return f"<Grid at {self.url}>"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from crowdgrid.client import notebook
+
+        return notebook.grid(self.connection)
+
     @property
     def url(self) -> str:
         """The hub's address."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from crowdgrid.client import background
 from crowdgrid.client.harvest import iterate
@@ -16,8 +16,7 @@ from crowdgrid.core.model import Counts
 
 if TYPE_CHECKING:
     from crowdgrid.client.grid import Connection
-
-Progress: TypeAlias = bool | Callable[[Counts], None]
+    from crowdgrid.client.progress import Wanted
 
 
 class Job:
@@ -39,6 +38,11 @@ class Job:
     def __repr__(self) -> str:
         counts = self.counts
         return f"<Job {self.name or self.id} {self.state}: {counts.units_done:,} of {counts.units:,} units>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from crowdgrid.client import notebook
+
+        return notebook.job(self._connection, self.link)
 
     # --- what is known of it ---------------------------------------------------------------------
 
@@ -130,13 +134,13 @@ class Job:
 
     # --- waiting ---------------------------------------------------------------------------------
 
-    def wait(self, timeout: float | None = None, *, progress: Progress = False) -> str:
+    def wait(self, timeout: float | None = None, *, progress: Wanted = None) -> str:
         """Wait until it has ended; returns its state.
 
         Args:
             timeout: seconds, None for ever.
-            progress: True shows a bar on a terminal; a function is called with the counters as they move, on
-                crowdgrid's thread.
+            progress: True or False; a function of the counters, called on crowdgrid's thread; a tqdm bar or class;
+                None: a bar where a person looks.
 
         Raises:
             TimedOut: it goes on, and so can you.
@@ -146,7 +150,7 @@ class Job:
         with shown(self, progress) as watch:
             return background.run(self.core.ended(timeout, watch))
 
-    def result(self, timeout: float | None = None, *, partial: bool = False, progress: Progress = False) -> Any:
+    def result(self, timeout: float | None = None, *, partial: bool = False, progress: Wanted = None) -> Any:
         """Wait for the answer: what the reducer makes of all outputs; for a map of a function, the list of its values.
 
         `collect` gives a list of bytes in the order of the input, `concatenate` bytes, `first` bytes or None, `sum`,

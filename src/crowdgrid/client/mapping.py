@@ -192,6 +192,11 @@ class Mapped(Iterator[R], Generic[R]):
         counts = self._taking.job.info.counts
         return f"<map {self.id}: {counts.units_done:,} of {counts.units:,} calls done>"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from crowdgrid.client import notebook
+
+        return notebook.mapped(self._taking.job)
+
     def close(self) -> None:
         """Take no more; what is not computed yet is cancelled."""
         self._values.close()
