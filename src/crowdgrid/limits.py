@@ -68,6 +68,7 @@ DECLINED_MS: Final = 30_000  # how long a node that declined a job is not offere
 FAILED_MS: Final = 1_000  # how long others are offered a job first whose task a node could not run
 TARGET_SECONDS: Final = 1.0  # how long one task should take on the node that asks
 NAMES_REST_MS: Final = 60_000  # how long the engine knows the name and key of a job that has ended
+IDLE_WORKER_SECONDS: Final = 300  # a worker of runtime python that has nothing to do ends, but for one
 RERANK_MS: Final = 1_000  # the active queue is sorted at most this often
 
 # --- the engine -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Port `Runtime`: runs one program in a sandbox, the same contract for every kind of sandbox.
+"""Port `Runtime`: runs one program, the same contract for every kind of program.
 
 A program is a command. It gets `argv`, bytes on stdin and read-only files under /in; its result is
 what it writes to stdout (and, later, leaves under /out). Exit code ≠ 0, a trap, a time-out, too much
@@ -11,6 +11,11 @@ have a limit. `tests/contracts/test_runtimes.py` is this contract, run over ever
 A runtime object is used by the agent's event loop. It owns worker *processes*: the agent never runs a
 stranger's code in its own process, and ending the process is how time-out, stop and memory are
 enforced.
+
+Runtimes `python` and `python-pickle` differ, see `python`: a program is a function, stdin one call of it and stdout
+the result; and they are **no sandbox**. A function has the network, the files and the rights of the agent's
+user, so only people its owner trusts may send one. A function can end its worker, so that is a program error there,
+once it has happened twice.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ class Outcome(StrEnum):
     NODE_ERROR = "node_error"
 
 
-class Limits(msgspec.Struct, frozen=True, gc=False):
+class Limits(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one run may use."""
 
     timeout_ms: int
@@ -38,7 +43,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
     output_bytes: int
 
 
-class Run(msgspec.Struct, frozen=True, gc=False):
+class Run(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One run to do: `argv` without the program's name, all of stdin, extra environment, limits."""
 
     argv: tuple[str, ...]
@@ -47,17 +52,19 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     env: dict[str, str] = {}
 
 
-class Finished(msgspec.Struct, frozen=True, gc=False):
+class Finished(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one run came to.
 
     Attributes:
         outcome: see `Outcome`.
-        stdout: the result; empty unless `outcome` is ok.
+        stdout: the result; empty unless `outcome` is ok, or a packed `protocol.failures.Failure` of what a function
+            raised.
         exit_code: the program's exit code; 0 when ok; -1 when it did not get to exit by itself.
         error: one sentence for people when not ok, e.g. "The program ran longer than 2 s and was stopped."
             Deterministic (no addresses, times measured or paths), because program errors are voted on.
-        stderr: the last bytes of stderr, at most `limits.STDERR_TAIL_BYTES`.
-        cpu_ms: CPU time used, in ms. wall_ms: elapsed, in ms. memory_bytes: peak of linear memory, or 0.
+        stderr: the last bytes of stderr, of a function's prints too, at most `limits.STDERR_TAIL_BYTES`.
+        cpu_ms: CPU time used, in ms. wall_ms: elapsed, in ms. memory_bytes: peak of linear memory, or of the process
+            that called the function, or 0.
     """
 
     outcome: Outcome

@@ -3,14 +3,17 @@
 The process is started from the event loop's own thread: on Linux it dies with the *thread* that made
 it (PR_SET_PDEATHSIG), which must be the one that lives as long as the pool.
 
+A worker leads a session of its own; with it end all processes of that session, those its program has
+started. For that the worker must not be reaped before: until then nobody else gets its number.
+
 Invariant: after `kill` returns, the process is gone and reaped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -22,18 +25,12 @@ from typing import Final, cast
 import msgspec
 
 from crowdgrid.errors import Unavailable
-from crowdgrid.runtimes import frames
+from crowdgrid.runtimes import frames, progress, sessions
+from crowdgrid.runtimes.launch import Launch
+from crowdgrid.runtimes.progress import Progress
 
 START_SECONDS: Final = 60.0  # a cold disk under load; a worker needs about 0.1 s
-KEPT_VARIABLES: Final = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "LD_LIBRARY_PATH",
-    "SYSTEMROOT",
-)
+LAST_WORDS_SECONDS: Final = 0.2  # between the end of the line to a process and the process's own
 
 
 class Child(asyncio.Protocol):
@@ -47,9 +44,12 @@ class Child(asyncio.Protocol):
         self._process: subprocess.Popen[bytes] | None = None
         self.gone = False
         self.on_gone: Callable[[Child], None] = lambda child: None
+        self.progress: Progress | None = None
+        self.folder = ""
+        self._ended_before = 0
 
     @classmethod
-    async def spawn(cls, kind: str, cache: Path | None) -> Child:
+    async def spawn(cls, launch: Launch) -> Child:
         """Start a worker and wait until it is ready.
 
         Raises:
@@ -58,10 +58,11 @@ class Child(asyncio.Protocol):
         if not hasattr(socket, "AF_UNIX"):
             raise Unavailable("Running programs here needs Linux or macOS.", hint="On Windows, use WSL 2.")
         child = cls()
+        child.folder = launch.folder
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                child._process = _start(kind, theirs.fileno(), cache)
+                child._start(launch, theirs.fileno())
             ours.setblocking(False)
             await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
             child._check_hello(await child.receive(START_SECONDS))
@@ -70,6 +71,18 @@ class Child(asyncio.Protocol):
             await child.kill()
             raise
         return child
+
+    def _start(self, launch: Launch, line: int) -> None:
+        if not launch.tracked:
+            self._process = _start(launch, line)
+            return
+        page = progress.make()
+        try:
+            self.progress = Progress(page)
+            self._ended_before = _ended_for_memory()
+            self._process = _start(launch, line, page)
+        finally:
+            os.close(page)
 
     @property
     def pid(self) -> int:
@@ -105,12 +118,32 @@ class Child(asyncio.Protocol):
         return self._inbox.popleft() if self._inbox else None
 
     @property
-    def aborted(self) -> bool:
-        """Whether native code in it gave up, as it does when it gets no memory. Known once `kill` has returned."""
-        return self._process is not None and self._process.returncode == -signal.SIGABRT
+    def status(self) -> int | None:
+        """Its exit code, or −n when signal n ended it. Known once `kill` has returned."""
+        return self._process.returncode if self._process else None
+
+    @property
+    def memory_ran_out(self) -> bool:
+        """Whether the system has ended processes, of whomever, since this one started, because memory ran out."""
+        return _ended_for_memory() > self._ended_before
+
+    def ask_where(self) -> None:
+        """Have a worker that tracks its runs write a traceback into its notes."""
+        if self._process is not None and self._process.returncode is None:
+            os.kill(self._process.pid, progress.WHERE_SIGNAL)
+
+    async def last_words(self) -> bool:
+        """Let a process whose line has ended come to its own end, so that its status is its own. Whether it did."""
+        pause = 0.001
+        while pause < LAST_WORDS_SECONDS:
+            if self._process is None or sessions.has_ended(self._process):
+                return True
+            await asyncio.sleep(pause)
+            pause *= 2
+        return False
 
     async def kill(self) -> None:
-        """End the process at once and reap it."""
+        """End the process at once, with all of its session, and reap it."""
         self.signal()
         pause = 0.0005
         while self._process is not None and self._process.poll() is None:
@@ -118,9 +151,9 @@ class Child(asyncio.Protocol):
             pause = min(pause * 2, 0.02)
 
     def signal(self) -> None:
-        """Send the process SIGKILL and close the line to it."""
-        if self._process is not None:
-            self._process.kill()  # does nothing once it is reaped
+        """Send the process and its session SIGKILL and close the line to it."""
+        if self._process is not None and self._process.returncode is None:
+            sessions.kill(self._process.pid)
         if self._transport is not None:
             self._transport.abort()
 
@@ -163,25 +196,36 @@ class Child(asyncio.Protocol):
             raise Unavailable(message.error)
 
 
-def _start(kind: str, descriptor: int, cache: Path | None) -> subprocess.Popen[bytes]:
+def _start(launch: Launch, line: int, page: int | None = None) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-P",
         "-m",
         "crowdgrid.runtimes.worker",
-        kind,
-        str(descriptor),
+        launch.kind,
+        str(line),
         str(os.getpid()),
+        launch.folder,
     ]
     try:
         return subprocess.Popen(
-            [*command, str(cache or "")],
+            command if page is None else [*command, str(page)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(descriptor,),
-            env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
+            pass_fds=(line,) if page is None else (line, page),
+            env=launch.environment(),
+            cwd=launch.folder if launch.inside else None,
             start_new_session=True,  # Ctrl-C in a terminal is the agent's to handle
         )
     except OSError as error:
         raise Unavailable(f"A worker process cannot be started: {error.strerror}.") from None
+
+
+def _ended_for_memory() -> int:
+    """How many processes this machine has ended since it started because memory ran out; 0: it does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_bytes().splitlines():
+            if line.startswith(b"oom_kill "):
+                return int(line.split()[1])
+    return 0

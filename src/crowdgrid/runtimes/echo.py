@@ -7,6 +7,7 @@ An agent offers it only when told to. The worker's half is `echoing`.
 
 from __future__ import annotations
 
+from crowdgrid.runtimes.launch import Launch
 from crowdgrid.runtimes.pool import Pool
 
 
@@ -16,4 +17,4 @@ class EchoRuntime(Pool):
     name = "echo"
 
     def __init__(self, workers: int = 1) -> None:
-        super().__init__(self.name, workers)
+        super().__init__(Launch(self.name), workers)

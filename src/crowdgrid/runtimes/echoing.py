@@ -13,6 +13,9 @@ class EchoKind:
         """There is nothing to load."""
         return echo
 
+    def rest(self) -> None:
+        """Nothing was bounded."""
+
 
 def echo(run: Run) -> Finished:
     """What the run was given, as its result."""

@@ -1,9 +1,10 @@
 """What pool and worker process say to one another: length-prefixed msgpack over a socketpair.
 
 A worker says `Hello` once. Then, for each `Batch` it is sent, it says `Loaded` when the program is
-ready to run (compiling is nobody's running time) and `Done` one or more times, until every run of the
-batch is answered, in order. `Done.leaving` means the worker ends itself after this message, because the
-program could not be stopped in any other way; runs not answered by then want a fresh worker.
+ready to run (compiling is nobody's running time; a worker with a `progress` page says it there) and `Done`
+one or more times, until every run of the batch is answered, in order. `Done.leaving` means the worker ends
+itself after this message, because the program could not be stopped in any other way; runs not answered by
+then want a fresh worker.
 
 Invariants: one batch at a time; results are in the order of the runs; a frame is complete or the
 other side is gone. Both ends are the same version of the same code, so nothing is negotiated.
@@ -21,13 +22,13 @@ HEADER_BYTES: Final = 8
 FRAME_BYTES: Final = 1 << 31  # the most a pool takes from a worker, which may have been taken over
 
 
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     """The worker is up; `error` says in a sentence why it cannot run anything, else empty."""
 
     error: str = ""
 
 
-class Batch(msgspec.Struct, frozen=True, tag="batch"):
+class Batch(msgspec.Struct, frozen=True, array_like=True, tag="batch"):
     """Run `program` (hex SHA-256, stored at `path`) once for each of `runs`, in order."""
 
     program: str
@@ -35,11 +36,11 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
     runs: list[Run]
 
 
-class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+class Loaded(msgspec.Struct, frozen=True, array_like=True, tag="loaded"):
     """The program is ready; the first run's time starts now."""
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
     """The next results of the batch."""
 
     results: list[Finished]

@@ -1,8 +1,9 @@
-"""A pool of worker processes: the part of every sandboxed runtime that does not know what runs.
+"""A pool of worker processes: the part of every runtime that does not know what runs.
 
 A call of `run` takes one worker for as long as its batch lasts. Time-out, stop and flood end the worker;
 the rest of the batch goes on in a fresh one. Only a worker that was ended from outside, or that broke,
-makes a node error, and then for all runs of the batch not yet answered.
+makes a node error, and then for all runs of the batch not yet answered; runtime `python`, whose programs can end
+their workers, goes about it differently.
 
 Invariants: never more processes than workers asked for (when shrunk, as soon as the surplus is done);
 a worker is idle, busy in one call, or being ended; when `close` returns no process is left.
@@ -14,35 +15,28 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, cast
 
 from crowdgrid.errors import CrowdgridError, Unavailable
 from crowdgrid.runtimes import Finished, Run, frames, sentences
 from crowdgrid.runtimes.child import Child
+from crowdgrid.runtimes.driving import drive
+from crowdgrid.runtimes.launch import Launch
 
-_ENDED: Final = "The worker process was ended from outside."
-_ENDED_COMPILING: Final = (
-    "The worker process ended before the program was compiled; it may need too much memory for that."
-)
 START_TRIES: Final = 3
-LOAD_SECONDS: Final = 300.0  # the longest a program may take to compile
-RECEIVE_SECONDS: Final = 5.0  # the longest the rest of an answer may take once it has begun to arrive
 
 
 class Pool:
     """Runs batches in worker processes of one kind. The base of the adapters; see the port for `run`.
 
     Args:
-        kind: which worker to start, see `worker`.
+        launch: how to start a worker.
         workers: how many processes.
-        cache: a folder that workers may keep compiled programs in.
     """
 
-    def __init__(self, kind: str, workers: int, cache: Path | None = None) -> None:
-        self._kind = kind
+    def __init__(self, launch: Launch, workers: int) -> None:
+        self._launch = launch
         self._target = workers
-        self._cache = cache
         self._idle: list[Child] = []  # the last one used is used next: its program is loaded
         self._busy: set[Child] = set()
         self._taken = 0  # calls that hold a place; each has at most one worker, busy or starting
@@ -105,7 +99,7 @@ class Pool:
                 return done + [sentences.node_error(error.message)] * (len(runs) - len(done))
             reusable = False
             try:
-                reusable = await _drive(child, frames.Batch(program, path, runs[len(done) :]), done)
+                reusable = await drive(child, frames.Batch(program, path, runs[len(done) :]), done)
             finally:
                 await self._checkin(child, reusable)
         return done
@@ -153,10 +147,13 @@ class Pool:
         self._settle()
 
     def _settle(self) -> None:
-        """Give free places to those who wait; end surplus idle workers, start missing ones."""
+        """Give free places to those who wait, and see that there are as many workers as there should be."""
         while self._queue and self._taken < self._target:
             self._taken += 1
             self._queue.popleft().set_result(None)
+        self._balance()
+
+    def _balance(self) -> None:
         there = len(self._idle) + len(self._busy) + self._starting + len(self._fills)
         surplus = len(self._idle) if self._closed else min(len(self._idle), there - self._target)
         for _ in range(surplus):
@@ -175,12 +172,16 @@ class Pool:
             self._settle()  # the pool may have shrunk meanwhile
 
     async def _spawn(self) -> Child:
-        child = await Child.spawn(self._kind, self._cache)
+        child = await Child.spawn(await self._prepared())
         if self._closed:
             await child.kill()
             raise Unavailable("This runtime is closed.")
         child.on_gone = self._on_gone
         return child
+
+    async def _prepared(self) -> Launch:
+        """How to start the next worker."""
+        return self._launch
 
     def _end(self, child: Child) -> asyncio.Task[None]:
         """Kill it now, reap it in the background."""
@@ -195,40 +196,3 @@ class Pool:
             self._idle.remove(child)
             self._end(child)
             self._settle()
-
-
-async def _drive(child: Child, batch: frames.Batch, done: list[Finished]) -> bool:
-    """Have `child` run `batch`; append to `done` what it came to. Returns whether it can be used again."""
-    left = deque(batch.runs)
-    seconds, loaded, begun = LOAD_SECONDS, False, False
-    child.send(batch)
-    while left:
-        try:
-            message = await child.receive(seconds)
-        except TimeoutError:
-            if child.receiving and not begun:
-                seconds, begun = RECEIVE_SECONDS, True
-                continue
-            done.append(_too_late(left[0], loaded))
-            return False
-        match message:
-            case frames.Loaded():
-                loaded = True
-            case frames.Done(results) if len(results) <= len(left):
-                done += results
-                for _ in results:
-                    left.popleft()
-                if message.leaving:
-                    return False
-            case _:
-                await child.kill()  # so that it is known how it ended
-                done += [sentences.node_error(_ENDED_COMPILING if child.aborted and not loaded else _ENDED)] * len(left)
-                return False
-        seconds, begun = (left[0].limits.timeout_ms / 1000 if left else 0.0), False
-    return True
-
-
-def _too_late(run: Run, loaded: bool) -> Finished:
-    if loaded:
-        return sentences.timed_out(run.limits.timeout_ms)
-    return sentences.node_error("The program could not be compiled here in time.")

@@ -5,6 +5,8 @@ What a limit was is part of the job and the same on every node; what was measure
 
 from __future__ import annotations
 
+import signal
+
 from crowdgrid.runtimes import Finished, Outcome
 
 
@@ -38,6 +40,54 @@ def trapped(kind: str, stderr: bytes) -> Finished:
 def not_runnable(reason: str) -> Finished:
     """The program cannot be started at all."""
     return _failed(reason)
+
+
+def call_timed_out(timeout_ms: int, said: bytes = b"") -> Finished:
+    """A call was stopped at its time limit. `said`: what it printed, and where it was."""
+    error = f"The call ran longer than {timeout_ms / 1000:g} s and was stopped."
+    return Finished(Outcome.PROGRAM_ERROR, exit_code=-1, error=error, stderr=said, wall_ms=timeout_ms)
+
+
+def ended(how: str, said: bytes = b"") -> Finished:
+    """A call ended its worker, `how` as `how_ended` says."""
+    return _failed(f"The function ended its worker process ({how}).", said)
+
+
+def ended_loading(how: str, said: bytes = b"") -> Finished:
+    """A function ended its worker before it could be called: a module it imports, or the initializer."""
+    return _failed(f"The worker process ended while the function was loaded ({how}).", said)
+
+
+def loaded_too_long(seconds: float) -> Finished:
+    """Importing modules or the initializer did not end."""
+    return _failed(f"The function was not ready to be called within {seconds:g} s: its imports or its initializer.")
+
+
+def how_ended(status: int | None, memory_ran_out: bool) -> str:
+    """In a few words, how a worker process ended: `status` is its exit code, −n for signal n, None if it only
+    stopped talking. `memory_ran_out`: the system ended processes meanwhile to get memory."""
+    if status is None:
+        return "it closed a file that was not its own: the worker's line to its pool"
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # a real-time signal
+        name = str(-status)
+    if -status == signal.SIGKILL and memory_ran_out:
+        return f"signal {name}: the machine ran out of memory"
+    return f"signal {name}"
+
+
+def needed_memory(memory_bytes: int) -> str:
+    """A call met its memory limit."""
+    return f"The call needed more than {size(memory_bytes)} of memory, its limit (memory=…)."
+
+
+def result_too_large(count: int, output_bytes: int, said: bytes = b"") -> Finished:
+    """What a call returned is larger than its limit."""
+    advice = "Return less, keep it where other calls find it, or ask for more (output=…)."
+    return _failed(f"The result has {count:,} bytes; the limit is {output_bytes:,}. {advice}", said)
 
 
 def node_error(reason: str) -> Finished:

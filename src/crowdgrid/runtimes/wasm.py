@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crowdgrid.runtimes.launch import Launch
 from crowdgrid.runtimes.pool import Pool
 
 
@@ -27,4 +28,4 @@ class WasmRuntime(Pool):
     name = "wasm"
 
     def __init__(self, workers: int = 1, cache: Path | None = None) -> None:
-        super().__init__(self.name, workers, cache)
+        super().__init__(Launch(self.name, str(cache or "")), workers)

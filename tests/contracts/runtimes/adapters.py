@@ -14,10 +14,14 @@ import psutil
 import wasmtime
 
 from crowdgrid import limits
-from crowdgrid.runtimes import Limits, Run
+from crowdgrid.protocol.calls import pack_call
+from crowdgrid.protocol.values import pack_value
+from crowdgrid.runtimes import Limits, Run, sentences
 from crowdgrid.runtimes.echo import EchoRuntime
 from crowdgrid.runtimes.pool import Pool
+from crowdgrid.runtimes.python import PROCESSES, PythonRuntime
 from crowdgrid.runtimes.wasm import WasmRuntime
+from tests.contracts.runtimes import sending
 
 PROGRAMS = Path(__file__).parent
 NO_PROGRAM = ("0" * 64, "/nowhere")
@@ -27,11 +31,30 @@ T = TypeVar("T")
 
 
 class Adapter(NamedTuple):
-    """One runtime and the program in it that echoes."""
+    """One runtime and the program in it that echoes.
+
+    Attributes:
+        given: stdin of a run that echoes these bytes. got: what it then writes to stdout.
+        too_much: the sentence for so many bytes of output over the limit.
+        forgives: a worker that was ended from outside costs a second run and no error.
+        lazy: workers start when they are needed. spare: this many times as many may be there as run.
+        limited: what /proc says a worker is limited to.
+    """
 
     name: str
     open: Callable[[int], Pool]
     echo: Callable[[Path], Program]
+    given: Callable[[bytes], bytes] = bytes
+    got: Callable[[bytes], bytes] = bytes
+    too_much: Callable[[int, int], str] = lambda count, limit: sentences.flooded(limit, b"").error
+    forgives: bool = False
+    lazy: bool = False
+    spare: int = 1
+    limited: dict[str, list[str]] = {"Max processes": ["0", "0"], "Max open files": ["64", "64"]}
+
+    def run(self, data: bytes = b"", output_bytes: int = limits.OUTPUT_BYTES_DEFAULT) -> Run:
+        """A run that echoes `data`."""
+        return run(stdin=self.given(data), output_bytes=output_bytes)
 
 
 def program(folder: Path, name: str) -> Program:
@@ -46,9 +69,26 @@ def store(folder: Path, source: bytes) -> Program:
     return digest, str(folder / digest)
 
 
+def function(folder: Path, name: str, **fields: str) -> Program:
+    """Digest and path of a function of `deeds`, see `sending`."""
+    return store(folder, sending.sent(name, **fields))
+
+
 ADAPTERS = (
     Adapter("wasm", WasmRuntime, lambda folder: program(folder, "echo")),
     Adapter("echo", EchoRuntime, lambda folder: NO_PROGRAM),
+    Adapter(
+        "python",
+        PythonRuntime,
+        lambda folder: function(folder, "same"),
+        lambda data: pack_call((data,), {}),
+        pack_value,
+        lambda count, limit: sentences.result_too_large(count, limit).error,
+        forgives=True,
+        lazy=True,
+        spare=PROCESSES,
+        limited={},
+    ),
 )
 
 
@@ -64,12 +104,16 @@ def run(
     return Run(argv, stdin, Limits(timeout_ms, memory_bytes, output_bytes), env or {})
 
 
-def play(runtime: Pool, story: Callable[[Pool], Awaitable[T]]) -> T:
-    """Play a story with a started runtime; afterwards nothing of it may be left."""
+def play(
+    runtime: Pool, story: Callable[[Pool], Awaitable[T]], warm: Callable[[Pool], Awaitable[None]] | None = None
+) -> T:
+    """Play a story with a started (and warmed up) runtime; afterwards nothing of it may be left."""
 
     async def whole() -> T:
         await runtime.start()
         try:
+            if warm:
+                await warm(runtime)
             return await story(runtime)
         finally:
             pids = runtime.pids
@@ -78,6 +122,13 @@ def play(runtime: Pool, story: Callable[[Pool], Awaitable[T]]) -> T:
             assert runtime.pids == ()
 
     return asyncio.run(whole())
+
+
+async def warm_up(adapter: Adapter, runtime: Pool, echo: Program, workers: int) -> None:
+    """Have all workers running, also those of a runtime that starts them when they are needed."""
+    if adapter.lazy:
+        await asyncio.gather(*(runtime.run(*echo, [adapter.run()]) for _ in range(workers)))
+    assert len(runtime.pids) == workers
 
 
 def alive(pid: int) -> bool:
