@@ -116,12 +116,13 @@ class HandNode:
         errors: int = 0,
         blob: str = "",
         outcome: Outcome = Outcome.OK,
+        stderr: bytes = b"",
     ) -> None:
         digest = hashlib.sha256(payload or error.encode()).digest()
         if error and outcome is Outcome.OK:
             outcome = Outcome.PROGRAM_ERROR
         result = c.Reported(
-            lease[1].key, outcome, digest, payload, blob, len(payload), error, errors=errors or int(bool(error))
+            lease[1].key, outcome, digest, payload, blob, len(payload), error, errors or int(bool(error)), stderr=stderr
         )
         self._hub.ask(c.Report(self.record.number, (result,)))
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from crowdgrid.errors import NotAllowed
+from crowdgrid.hub.version import version
 from tests.api.running import RunningHub
 from tests.api.test_jobs import refusal
 
@@ -15,7 +16,13 @@ def test_a_token_works_until_it_is_revoked(hub: RunningHub, person: httpx.Client
     made = person.post("/v1/tokens", json={"role": "reader", "name": "dashboard"}).json()
     secret = made["secret"]
     with httpx.Client(base_url=hub.url, headers={"Authorization": f"Bearer {secret}"}) as dashboard:
-        assert dashboard.get("/v1/me").json() == {"owner": owner, "role": "reader", "token": "dashboard"}
+        assert dashboard.get("/v1/me").json() == {
+            "owner": owner,
+            "role": "reader",
+            "token": "dashboard",
+            "grid": hub.hub.keeper.grid.grid_id.hex(),
+            "version": version(),
+        }
         listed = person.get("/v1/tokens")
         assert secret not in listed.text
         assert "secret" not in listed.text.replace("secrets", "")

@@ -136,6 +136,7 @@ def build(
         keeper=keeper,
         blobs=blobs,
         access=access,
+        inputs=inputs,
         submissions=submissions,
         programs=programs,
         reduction=Reduction(store, blobs),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from crowdgrid.blobs import Blobs
     from crowdgrid.hub.access import Access
     from crowdgrid.hub.happenings import Happenings
+    from crowdgrid.hub.inputs import Inputs
     from crowdgrid.hub.keeper import Keeper
     from crowdgrid.hub.links.reading import NodeNames
     from crowdgrid.hub.metrics import Metrics
@@ -43,6 +44,7 @@ class Hub:
     keeper: Keeper
     blobs: Blobs
     access: Access
+    inputs: Inputs
     submissions: Submissions
     programs: Programs
     reduction: Reduction

@@ -6,7 +6,19 @@ from functools import cache
 
 import msgspec
 
-from crowdgrid.hub.api import blobs, events, explain, jobs, nodes, operations, people, programs
+from crowdgrid.hub.api import (
+    blobs,
+    events,
+    explain,
+    flaws,
+    items,
+    jobs,
+    nodes,
+    operations,
+    people,
+    programs,
+    results,
+)
 from crowdgrid.hub.api.dispatch import unique
 from crowdgrid.hub.api.openapi import document
 
@@ -14,6 +26,9 @@ ENDPOINTS = unique(
     (
         *operations.ENDPOINTS,
         *jobs.ENDPOINTS,
+        *items.ENDPOINTS,
+        *results.ENDPOINTS,
+        *flaws.ENDPOINTS,
         *programs.ENDPOINTS,
         *blobs.ENDPOINTS,
         *nodes.ENDPOINTS,

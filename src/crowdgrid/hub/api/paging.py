@@ -17,3 +17,10 @@ Cursor: TypeAlias = Annotated[
     int, msgspec.Meta(ge=-1, le=(1 << 53) - 1, description="`next` of the page before; leave it out at first.")
 ]
 DEFAULT = limits.PAGE_ROWS_DEFAULT
+
+
+class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page, by ordinal."""
+
+    limit: Limit = DEFAULT
+    after: Cursor = -1

@@ -19,6 +19,7 @@ from crowdgrid.hub.access import INVITATION_PREFIX, ROLES, TOKEN_PREFIX, Place, 
 from crowdgrid.hub.api.paging import DEFAULT, Limit
 from crowdgrid.hub.api.table import JSON, Answer, Body, Call, Endpoint, gives
 from crowdgrid.hub.submission import check_name
+from crowdgrid.hub.version import version
 
 _R = TypeVar("_R", Token, Invitation)
 Role = Literal["reader", "submitter", "admin"]
@@ -27,11 +28,13 @@ Name = Annotated[str, msgspec.Meta(max_length=limits.NAME_CHARS)]
 
 
 class Me(msgspec.Struct, frozen=True):
-    """Who this token stands for."""
+    """Who this token (of that name, if it has one) stands for, on which grid (hex), and the version of its hub."""
 
     owner: str
     role: str
     token: str
+    grid: str
+    version: str
 
 
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +92,8 @@ class InvitationsPage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def show_me(call: Call) -> Me:
     """Who am I, to this hub?"""
-    return Me(call.principal.owner, call.principal.role, call.principal.name)
+    who = call.principal
+    return Me(who.owner, who.role, who.name, call.hub.keeper.grid.grid_id.hex(), version())
 
 
 # --- tokens -----------------------------------------------------------------------------------
