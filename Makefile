@@ -49,6 +49,10 @@ bench: $(READY) ## measure; writes docs/benchmarks.md
 docs: $(READY) ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+.PHONY: contract
+contract: $(READY) ## write the published contract of the links into docs/protocol/
+	@$(BIN)/python -m crowdgrid.protocol.contract docs/protocol
+
 .PHONY: lock
 lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url \
