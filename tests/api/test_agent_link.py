@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from crowdgrid import limits
+from crowdgrid.agent import trust
 from crowdgrid.core.model import Outcome
 from crowdgrid.protocol import codec
 from crowdgrid.protocol import messages as m
@@ -59,7 +60,8 @@ async def test_it_proves_its_key_tells_what_it_is_and_offers_itself(hub: Scripte
         hello = session.hello
         assert hello is not None
         assert (hello.version, hello.name, hello.runtimes) == (m.VERSION, "attic", ("echo",))
-        assert (hello.labels, hello.region, hello.milli_cpus) == (("gpu",), "eu", 2000)
+        assert (hello.labels, hello.region, hello.milli_cpus) == (("gpu", trust.LABEL), "eu", 2000)
+        assert hello.trusts == ()
         assert hello.inventory["cores"] >= 1
         assert 2 <= offer.slots <= 4
         assert session.received.index(session.all(m.Heartbeat)[0]) < session.received.index(offer)

@@ -64,7 +64,8 @@ class Unsandboxed:
                 await runtime.resize(self._workers())
             missing = [name for name in self._wanted if name not in here]
             for name in missing:
-                await self._start(name)
+                if name in self._wanted:  # still
+                    await self._start(name)
             if missing:
                 self._changed()
 

@@ -59,8 +59,10 @@ class Shelf:
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
         self.problem: Exception = NotFound("There is none.")
+        self.asked: list[str] = []
 
     async def get(self, digest: str, into: Path, size_max: int) -> None:
+        self.asked.append(digest)
         if digest not in self.content:
             raise self.problem
         into.write_bytes(self.content[digest])  # noqa: ASYNC240
@@ -77,7 +79,7 @@ class Room:
         self.folder = folder
         self.agent = Agent(
             lambda: m.Hello(1, bytes(32)),
-            {"gate": self.gate},
+            {"gate": self.gate, "python": self.gate, "python-pickle": self.gate},
             Programs(folder / "cache", self.shelf, 1 << 26, sleep=lambda seconds: asyncio.sleep(0)),
             self.open_reporter,
             milli_cpus=2000,
@@ -96,9 +98,10 @@ class Room:
         spool = Spool(self.folder / grid.hex())
         return Reporter(spool, KEY, grid, self.line.send, upload, lambda ids, reason: None, lambda: self.now)
 
-    def up(self, grid: bytes = b"g" * 16, heartbeat_ms: int = 20_000) -> None:
+    def up(self, grid: bytes = b"g" * 16, heartbeat_ms: int = 20_000, owner: str = "olga") -> None:
+        self.agent.hello()
         self.line.is_up = True
-        self.agent.up(m.Welcome(1, "did:key:z", "n", grid, heartbeat_ms, 60_000))
+        self.agent.up(m.Welcome(1, "did:key:z", "n", grid, heartbeat_ms, 60_000, owner=owner))
 
     def down(self, refused: bool = False) -> None:
         self.line.is_up = False
@@ -339,6 +342,87 @@ async def test_what_it_told_is_told_anew_only_when_nothing_is_under_way(r: Room)
     await r.gate.open(0)
     r.agent.received([m.Acknowledge(((one, Verdict.COUNTED),))])
     r.tick()
+    r.tick()
+    assert r.line.renewed == 1
+
+
+@room
+async def test_python_of_somebody_the_owner_does_not_trust_is_declined_and_not_even_fetched(r: Room) -> None:
+    """Protects the owner whatever the hub leases: the same runtime is there, for others."""
+    r.up()
+    r.agent.trust(("own", "alice"))
+    for runtime, owner in (("python", "eve"), ("python", ""), ("python-pickle", "alice"), ("python-pickle", "")):
+        held = await r.assign(2, runtime=runtime, owner=owner, program="cd" * 32)
+        (declined,) = r.line.take(m.Decline)
+        assert list(declined.assignments) == held
+        assert declined.reason.endswith(".")
+    assert (len(r.agent.slots), r.gate.calls, r.shelf.asked) == (0, [], [])
+    await r.assign(1, runtime="python", owner="alice")
+    await r.assign(1, runtime="python-pickle", owner="olga")
+    assert (r.line.take(m.Decline), len(r.gate.calls)) == ([], 2)
+
+
+@room
+async def test_an_agent_trusts_nobody_until_it_is_told_to(r: Room) -> None:
+    r.up()
+    held = await r.assign(1, runtime="python", owner="olga")
+    (declined,) = r.line.take(m.Decline)
+    assert (list(declined.assignments), declined.reason) == (held, "It runs nobody's Python.")
+
+
+@room
+async def test_who_is_not_trusted_any_more_loses_what_waits_and_what_runs(r: Room) -> None:
+    r.up()
+    r.agent.trust(("own", "alice"))
+    theirs = await r.assign(3, runtime="python", owner="alice")
+    others = await r.assign(1, runtime="python", owner="olga")
+    sandboxed = await r.assign(1)
+    assert (r.agent.slots.running, r.gate.killed) == (2, 0)
+    r.agent.trust(("own",))
+    await settle()
+    (declined,) = r.line.take(m.Decline)
+    assert set(declined.assignments) == set(theirs)
+    assert r.agent.slots.held == others + sandboxed
+    assert r.gate.killed == 2
+    r.agent.trust(())
+    await settle()
+    assert r.agent.slots.held == sandboxed
+
+
+@room
+async def test_a_hub_that_calls_the_nodes_owner_something_else_gets_its_python_back(r: Room) -> None:
+    """After a reconnect `own` is whoever the hub says owns this node now; what is here of the other one goes."""
+    r.up(owner="olga")
+    r.agent.trust(("own",))
+    held = await r.assign(3, runtime="python", owner="olga")
+    r.down()
+    r.up(owner="eve")
+    await settle()
+    (declined,) = r.line.take(m.Decline)
+    assert set(declined.assignments) == set(held)
+    assert len(r.agent.slots) == 0
+
+
+@room
+async def test_the_hub_hears_whom_the_owner_trusts_also_while_work_is_under_way(r: Room) -> None:
+    r.up()
+    await r.assign(1)
+    r.agent.greet_anew()
+    assert r.line.renewed == 0, "what was just given back is sent first"
+    r.tick()
+    r.tick()
+    assert r.line.renewed == 1
+
+
+@room
+async def test_what_is_decided_while_there_is_no_link_needs_no_second_greeting(r: Room) -> None:
+    r.agent.greet_anew()
+    r.up()
+    r.tick()
+    assert r.line.renewed == 0
+    r.agent.hello()
+    r.agent.greet_anew()  # the hub is just being greeted, with what was so before
+    r.agent.up(m.Welcome(1, "did:key:z", "n", b"g" * 16, 20_000, 60_000))
     r.tick()
     assert r.line.renewed == 1
 

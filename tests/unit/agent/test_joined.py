@@ -21,6 +21,7 @@ def _joining(folder: Path) -> AgentSettings:
         cpus=2,
         memory_bytes=1 << 30,
         runtimes=("echo",),
+        python=("own", "alice"),
         name="attic",
         labels=("gpu",),
         region="eu",
@@ -38,6 +39,7 @@ def test_a_later_start_lends_no_more_than_the_owner_said_when_joining(tmp_path: 
         cpus=2,
         memory_bytes=1 << 30,
         runtimes=("echo",),
+        python=("own", "alice"),
         name="attic",
         labels=("gpu",),
         region="eu",
@@ -56,6 +58,32 @@ def test_what_is_given_to_a_start_goes_before_what_was_kept(tmp_path: Path) -> N
     joined.keep(_joining(tmp_path), tmp_path)
     found = joined.complete(AgentSettings("", tmp_path, cpus=1, name="cellar", labels=("slow",)), tmp_path)
     assert (found.cpus, found.name, found.labels, found.region) == (1, "cellar", ("slow",), "eu")
+
+
+def test_whose_python_runs_is_kept_and_may_be_less_this_time(tmp_path: Path) -> None:
+    joined.keep(_joining(tmp_path), tmp_path)
+    nobody: tuple[str, ...] = ()
+    assert joined.complete(AgentSettings("", tmp_path, python=nobody), tmp_path).python == nobody
+    assert joined.python_of(tmp_path) == ("own", "alice")
+
+
+def test_a_change_of_mind_is_kept_and_nothing_else_of_this_start(tmp_path: Path) -> None:
+    joined.keep(_joining(tmp_path), tmp_path)
+    joined.keep_python((), tmp_path)
+    found = joined.complete(AgentSettings("", tmp_path), tmp_path)
+    assert (found.python, found.cpus, found.labels) == ((), 2, ("gpu",))
+
+
+def test_before_it_has_joined_nobody_was_ever_named(tmp_path: Path) -> None:
+    joined.keep_python(("own",), tmp_path)
+    assert joined.python_of(tmp_path) is None
+    assert not (tmp_path / joined.FILE).exists()
+
+
+def test_a_machine_joined_by_an_earlier_version_trusts_nobody(tmp_path: Path) -> None:
+    (tmp_path / joined.FILE).write_text('{"hub": "http://127.0.0.1:7070", "cpus": 1}')
+    assert joined.complete(AgentSettings("", tmp_path), tmp_path).python is None
+    assert joined.python_of(tmp_path) is None
 
 
 def test_who_names_a_hub_starts_afresh(tmp_path: Path) -> None:
