@@ -98,7 +98,8 @@ class PythonKind:
         return self._run
 
     def rest(self) -> None:
-        """No run is under way, and none bounds memory any more."""
+        """No run is under way, and none bounds memory any more or has an alarm set."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
         self._words[STATE] = self._number << NUMBER_SHIFT
         self._bound(UNBOUNDED)
 
@@ -185,7 +186,6 @@ class PythonKind:
     def _undo(self) -> None:
         """What functions of the last batch may have done to this process that those of the next one would notice."""
         sys.stdout = sys.stderr = self._output
-        signal.setitimer(signal.ITIMER_REAL, 0)
         sys.setrecursionlimit(self._recursion)
         try:
             os.chdir(self._folder)
