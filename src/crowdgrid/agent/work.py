@@ -160,7 +160,7 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
         cpu_ms,
         wall_ms,
         memory,
-        next((one.stderr for one in finished if one.stderr and one.outcome is not Ran.OK), b""),
+        _written(finished),
     )
     leaf = signing.leaf_bytes(
         grid,
@@ -185,14 +185,21 @@ def _usage(finished: Sequence[Finished]) -> tuple[int, int, int]:
     )
 
 
+def _written(finished: Sequence[Finished]) -> bytes:
+    """What is kept of all the runs wrote: the first failed one that wrote anything, else the last."""
+    failed = [one for one in finished if one.outcome is not Ran.OK]
+    return next((one.stderr for one in failed or reversed(finished) if one.stderr), b"")
+
+
 def _answers(finished: Sequence[Finished]) -> list[packing.Answer]:
-    """One answer a run. Together they are bounded: those beyond the bound fail, the same on every node."""
+    """One answer a run; that of a call that raised holds what it raised. Together they are bounded: those beyond the
+    bound fail, the same on every node."""
     left = limits.OUTPUT_BYTES
     answers = []
     for one in finished:
         left -= len(one.stdout)
         if one.outcome is not Ran.OK:
-            answers.append(packing.Answer(False, b"", one.error[:_ERROR_CHARS]))
+            answers.append(packing.Answer(False, one.stdout if left >= 0 else b"", one.error[:_ERROR_CHARS]))
         elif left < 0:
             answers.append(packing.Answer(False, b"", "The answers of one task are too large together."))
         else:

@@ -257,7 +257,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
         error: one sentence when it is not ok. errors: failed items inside.
         signature, leaf: the row of `Signature` and the index of this result's leaf in it; 0 unsigned.
         reported_at: engine time.
-        stderr: the end of what the first failed run wrote there; for people, never compared.
+        stderr: the end of what a run wrote there, the first failed one, else the last; for people, never compared.
         input: digest (32 bytes) of the input the answer was signed for; empty for results of before it was kept.
     """
 

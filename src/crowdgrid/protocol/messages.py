@@ -80,7 +80,7 @@ class Progress(Message, tag="progress"):
 
 class ResultEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One result. `digest` is SHA-256 (32 bytes) as by `packing.answer_digest`; `blob` (hex) when the payload is
-    over the inline limit and was put before. `stderr`: the end of what the first failed run wrote there."""
+    over the inline limit and was put before. `stderr`: the end of what a run wrote there: the first failed one, else the last."""
 
     assignment: bytes
     outcome: Outcome

@@ -87,6 +87,29 @@ def test_items_answer_one_by_one_and_a_bad_one_fails_itself() -> None:
     ]
 
 
+def test_what_a_call_raised_travels_with_its_answer() -> None:
+    one = held("items", stop=7)
+    raised = Finished(Ran.PROGRAM_ERROR, b"packed failure", exit_code=1, error="ValueError: bad")
+    entry = answer(one, one.lease, [ok(b"A"), raised], GRID).entry
+    assert (entry.outcome, entry.errors, entry.error) == (Outcome.OK, 1, "")
+    assert packing.unpack_answers(entry.payload)[1] == Answer(False, b"packed failure", "ValueError: bad")
+
+
+@pytest.mark.parametrize(
+    ("finished", "kept"),
+    [
+        ([ok(stderr=b"one"), ok(stderr=b"two"), ok()], b"two"),
+        ([ok(stderr=b"one"), failed(), ok(stderr=b"three")], b"tail"),
+        ([ok(stderr=b"one"), Finished(Ran.PROGRAM_ERROR, error="e"), ok()], b""),
+        ([ok()], b""),
+    ],
+    ids=["the last that wrote", "the failed one", "nobody else's", "nothing"],
+)
+def test_of_what_runs_wrote_the_failed_ones_is_kept_else_the_last(finished: list[Finished], kept: bytes) -> None:
+    one = held("items", stop=5 + len(finished))
+    assert answer(one, one.lease, finished, GRID).entry.stderr == kept
+
+
 def test_a_fault_of_the_machine_is_no_answer_even_if_other_items_went_well() -> None:
     one = held("items", stop=7)
     entry = answer(one, one.lease, [ok(), Finished(Ran.NODE_ERROR, error="The disk is full.")], GRID).entry
@@ -99,6 +122,9 @@ def test_answers_that_are_too_large_together_fail_from_there_on(monkeypatch: pyt
     one = held("items", stop=8)
     entry = answer(one, one.lease, [ok(b"aaa"), ok(b"bbb"), ok(b"")], GRID).entry
     assert [one.ok for one in packing.unpack_answers(entry.payload)] == [True, False, False]
+    raised = Finished(Ran.PROGRAM_ERROR, b"failure", error="ValueError: bad")
+    entry = answer(one, one.lease, [raised, ok()], GRID).entry
+    assert packing.unpack_answers(entry.payload)[0] == Answer(False, b"", "ValueError: bad")
 
 
 def test_a_large_answer_becomes_a_blob_named_by_its_digest() -> None:
