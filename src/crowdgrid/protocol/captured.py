@@ -12,6 +12,7 @@ anyway. Reading one runs nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -20,6 +21,10 @@ from crowdgrid import limits
 from crowdgrid.errors import BadProgram
 
 NOTHING: Final = -1  # the content of an empty cell
+
+
+def _in(*named: dict[str, int]) -> Iterable[int]:
+    return chain.from_iterable(each.values() for each in named)
 
 
 class _Node(msgspec.Struct, frozen=True, array_like=True):
@@ -109,8 +114,8 @@ class Function(_Node, frozen=True, array_like=True, tag="function"):
     """A function by its source.
 
     Attributes:
-        home: the module whose globals are its globals.
-        qualname: its `__qualname__`; what follows the last dot is its name.
+        home: the module whose globals are its globals. names: what it finds there, if the module is not there whole.
+        qualname: its code's qualified name.
         text: index of the `Text` it is in. line: where its `def` or `lambda` stands, counted as in its file.
         column: where on that line, in bytes of UTF-8. stop: where a lambda ends on the last line of its text; 0 for a def.
         inside: the class whose body it stands in, for names like `__private`; else "".
@@ -132,20 +137,22 @@ class Function(_Node, frozen=True, array_like=True, tag="function"):
     defaults: tuple[int, ...] = ()
     keyword_defaults: dict[str, int] = {}
     attributes: dict[str, int] = {}
+    names: dict[str, int] = {}
 
     def needs(self) -> Iterable[int]:
         return self.free.values()
 
     def later(self) -> Iterable[int]:
-        return (*self.defaults, *self.keyword_defaults.values(), *self.attributes.values())
+        return (*self.defaults, *_in(self.keyword_defaults, self.attributes, self.names))
 
 
 class Class(_Node, frozen=True, array_like=True, tag="class"):
     """A class of a module's top level by its source, which is run with its decorators.
 
     Attributes:
-        home, text, line, later_annotations: as in `Function`.
-        name: its name. uses: what its decorators, bases and body find in the module's globals.
+        home, text, line, column, later_annotations: as in `Function`.
+        name: its name.
+        uses: what its decorators, bases and body find in the module's globals. names: what its methods find there.
         attributes: plain values and functions its attributes had when it was sent.
     """
 
@@ -153,15 +160,17 @@ class Class(_Node, frozen=True, array_like=True, tag="class"):
     name: str
     text: int
     line: int
+    column: int = 0
     later_annotations: bool = False
-    uses: tuple[int, ...] = ()
+    uses: dict[str, int] = {}
     attributes: dict[str, int] = {}
+    names: dict[str, int] = {}
 
     def needs(self) -> Iterable[int]:
-        return self.uses
+        return self.uses.values()
 
     def later(self) -> Iterable[int]:
-        return self.attributes.values()
+        return _in(self.attributes, self.names)
 
 
 class Sentinel(_Node, frozen=True, array_like=True, tag="sentinel"):
@@ -193,11 +202,11 @@ class Source(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Home(msgspec.Struct, frozen=True, array_like=True):
-    """A module of which only some functions and classes travel: what their globals hold."""
+    """A module of which only some functions and classes travel: what its `__name__`, `__package__`, `__file__` are."""
 
+    name: str
     package: str = ""
     file: str = ""
-    names: dict[str, int] = {}
 
 
 class Document(msgspec.Struct, frozen=True, array_like=True):
@@ -206,7 +215,7 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         nodes: in the order in which they are made. root: index of the function itself.
         texts: the lines functions and classes are in.
-        homes: by name, the modules that are not there as a whole.
+        homes: the modules that are not there as a whole, by name; a second one of the same name by another key.
         sources: by name, the modules that are.
         requires: installed modules it imports when it runs.
     """
@@ -253,8 +262,7 @@ def _is_whole(document: Document, count: int) -> bool:
             return False
         if not _is_sound(node, document):
             return False
-    named = (index for home in document.homes.values() for index in home.names.values())
-    return 0 <= document.root < count and all(0 <= index < count for index in named)
+    return 0 <= document.root < count
 
 
 def _is_sound(node: Any, document: Document) -> bool:

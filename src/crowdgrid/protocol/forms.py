@@ -311,6 +311,11 @@ def type_name(value: Any) -> str:
     return kind.__qualname__ if module in {"builtins", "__main__"} else f"{module}.{kind.__qualname__}"
 
 
+def with_article(name: str) -> str:
+    """A type's name in a sentence: "a socket.socket", "an int"."""
+    return f"{'an' if name.lstrip('_')[:1].lower() in 'aeio' else 'a'} {name}"
+
+
 def place_of(offender: Any, value: Any) -> str:
     """Where `offender` is in `value`, as the end of a sentence: " (at [2]['lock'])"; empty when it is `value`."""
     todo: collections.deque[tuple[str, Any, int]] = collections.deque([("", value, 0)])

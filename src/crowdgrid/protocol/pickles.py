@@ -6,7 +6,7 @@ whether a pickle may be read stands before each call of `loads`, not here.
 
 from __future__ import annotations
 
-import pickle  # noqa: S403 - fenced, see the module's docstring
+import pickle
 from typing import Any, Final
 
 import cloudpickle

@@ -1,0 +1,110 @@
+"""Looks into a class: its statement travels and is run again, and what has changed since it was run here goes along.
+
+A class body is the one source that is evaluated anew: dataclasses, enumerations and metaclasses make of a body what
+nobody could take apart. What its attributes are now wins where it is plain: a counter, a setting changed later, a
+method put there afterwards.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import sys
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+import msgspec
+
+from crowdgrid.client.capture import constants, modules, names
+from crowdgrid.client.capture.functions import found_names, is_plain, no_source
+from crowdgrid.client.capture.graph import Graph
+from crowdgrid.client.capture.refusing import PICKLE, Place
+from crowdgrid.client.capture.source import FoundClass, NoSource, find_class
+from crowdgrid.errors import CannotTravel
+
+
+def look_into(graph: Graph, index: int, cls: type, place: Place) -> None:
+    """Complete the node of a class that travels by its source. Raises CannotTravel."""
+    name = cls.__name__
+    if "." in cls.__qualname__:
+        raise CannotTravel(
+            f"The class {name}, captured by {place.root}, is defined inside a function and cannot travel.",
+            hint=f"Define it outside of functions, or inside the function that is sent. {PICKLE}",
+        )
+    try:
+        found = find_class(cls)
+    except NoSource as error:
+        made = constants.named_tuple(cls) or constants.enumeration(cls)
+        if made is None:
+            raise no_source(name, place, error) from None
+        graph.called(index, made, place)
+        return
+    graph.watch.class_(cls)
+    place = place.of(name)
+    module = sys.modules.get(cls.__module__)
+    namespace = vars(module) if module is not None else {"__name__": cls.__module__}
+    home, by_parts = graph.home(namespace)
+    attributes = names.attribute_names(found.code)
+    now, then = names.class_names(found.code)
+    graph.nodes[index] = msgspec.structs.replace(
+        found.node,
+        home=home,
+        text=graph.text(found.text, found.file),
+        uses=found_names(graph, now, namespace, attributes, place) if by_parts else {},
+        names=found_names(graph, then, namespace, attributes, place) if by_parts else {},
+        attributes={key: graph.add(value, place.at(key)) for key, value in _changed(cls, found)},
+    )
+    for imported in modules.imported_by(found.tree, str(namespace.get("__package__") or "")):
+        graph.import_when_called(imported, place)
+
+
+def _changed(cls: type, found: FoundClass) -> Iterator[tuple[str, Any]]:
+    """Attributes that may be other than the class statement makes them, and that can travel."""
+    if isinstance(cls, enum.EnumMeta):
+        return
+    body = dict(_body(found.tree))
+    is_tuple = issubclass(cls, tuple)
+    for name, value in vars(cls).items():
+        if name.startswith("__") and name.endswith("__"):
+            continue
+        if isinstance(value, FunctionType):
+            if not is_tuple and _is_put_there(name, value, body) and _is_own(value):
+                yield name, value
+        elif is_plain(value) and not _is_literally(value, body.get(name)):
+            yield name, value
+
+
+def _body(tree: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
+    """What the class body defines: names, and the expression or definition of each."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node
+        elif isinstance(node, ast.Assign):
+            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            yield node.target.id, node.value
+
+
+def _is_put_there(name: str, value: FunctionType, body: dict[str, ast.AST]) -> bool:
+    """Whether this method is not the one the body defines under this name."""
+    node = body.get(name)
+    if node is None:
+        return True
+    is_plain_def = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list
+    return is_plain_def and value.__code__.co_name != name
+
+
+def _is_own(value: FunctionType) -> bool:
+    return not modules.is_installed(
+        str(value.__globals__.get("__name__"))
+    ) and not value.__code__.co_filename.startswith("<string")
+
+
+def _is_literally(value: Any, node: ast.AST | None) -> bool:
+    """Whether the body says just this."""
+    try:
+        told = ast.literal_eval(node) if isinstance(node, ast.expr) else node
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return node is not None and type(told) is type(value) and bool(told == value)

@@ -1,0 +1,141 @@
+"""A failure becomes an exception again, as far as it may.
+
+A stranger's machine wrote the failure, so it chooses among classes that are known here anyway: Python's own exceptions,
+and those the caller names because they travelled with the function. No class is looked up by name in a module, and no
+constructor of a class of one's own is called: its `args` and plain attributes are set. Everything else is a
+`RemoteError` that says the same.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from crowdgrid import errors
+from crowdgrid.errors import BadInput, CannotTravel, CrowdgridError, RemoteError, Unavailable
+from crowdgrid.protocol.failures import Failure
+from crowdgrid.protocol.values import unpack_value
+
+_BUILTINS: Final = {
+    name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+}
+# What a worker says in our own words.
+_OURS: Final = {kind.__name__: kind for kind in (BadInput, CannotTravel, Unavailable)}
+
+
+class RemoteTraceback(Exception):
+    """The traceback where it happened, shown as the cause of what is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+def to_exception(
+    failure: Failure, *, classes: Sequence[type[BaseException]] = (), where: str = "", unpickle: bool = False
+) -> BaseException:
+    """The exception a failure stands for.
+
+    Args:
+        classes: exception classes that are known besides Python's own.
+        where: a sentence for people: which input it was, on which node.
+        unpickle: read the pickled exception. Only for a failure whose signer is trusted: reading it runs code.
+    """
+    error = _unpickled(failure) if unpickle and failure.pickled else None
+    error = error or _known(failure, classes) or _remote(failure)
+    if failure.traceback:
+        error.__cause__ = RemoteTraceback(failure.traceback)
+    if where:
+        error.add_note(where)
+    return error
+
+
+def _unpickled(failure: Failure) -> BaseException | None:
+    from crowdgrid.protocol.pickles import loads
+
+    try:
+        error = loads(failure.pickled)
+    except Exception:  # noqa: BLE001 - unpickling runs anything; the failure says what it was all the same
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _known(failure: Failure, classes: Iterable[type[BaseException]]) -> BaseException | None:
+    name = failure.type.rpartition(".")[2]
+    if failure.module == errors.__name__ and name in _OURS:
+        return _OURS[name](failure.message)
+    kind = _BUILTINS.get(failure.type) if failure.module == "builtins" else _one_of(classes, failure)
+    if kind is None:
+        return None
+    if issubclass(kind, BaseExceptionGroup):
+        return _group(kind, failure, classes)
+    args, attributes = _plain(failure)
+    try:
+        error = kind(*args) if kind.__module__ == "builtins" else _bare(kind, args)
+    except Exception:  # noqa: BLE001 - not the arguments this class takes
+        return None
+    _set(error, attributes)
+    return error
+
+
+def _one_of(classes: Iterable[type[BaseException]], failure: Failure) -> type[BaseException] | None:
+    for kind in classes:
+        shown = kind.__qualname__ if kind.__module__ == "__main__" else f"{kind.__module__}.{kind.__qualname__}"
+        if shown == failure.type and kind.__module__ == failure.module:
+            return kind
+    return None
+
+
+def _plain(failure: Failure) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The exception's `args` and attributes, as far as they travelled."""
+    args: Any = None
+    attributes: Any = None
+    try:
+        args = unpack_value(failure.args) if failure.args else None
+        attributes = unpack_value(failure.attributes) if failure.attributes else None
+    except CrowdgridError:
+        pass
+    return (
+        args if isinstance(args, tuple) else (failure.message,),
+        attributes if isinstance(attributes, dict) else {},
+    )
+
+
+def _bare(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """An exception of a class of somebody's own; Python's own base of it is initialised, its own code is not run."""
+    base = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+    error: BaseException = base.__new__(kind, *args)
+    try:
+        base.__init__(error, *args)
+    except TypeError:
+        pass
+    error.args = args
+    return error
+
+
+def _set(error: BaseException, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        if isinstance(name, str) and not name.startswith("__"):
+            error.__dict__[name] = value
+
+
+def _group(
+    kind: type[BaseExceptionGroup[Any]], failure: Failure, classes: Iterable[type[BaseException]]
+) -> BaseException | None:
+    parts = [_known(part, classes) or _remote(part) for part in failure.parts]
+    args, _ = _plain(failure)
+    if not parts or kind.__module__ != "builtins" or not args or not isinstance(args[0], str):
+        return None
+    try:
+        return kind(args[0], parts)
+    except TypeError:  # an ExceptionGroup holds no KeyboardInterrupt
+        return None
+
+
+def _remote(failure: Failure) -> RemoteError:
+    said = f"{failure.type}: {failure.message}" if failure.message else failure.type
+    return RemoteError(said, type_name=failure.type, traceback=failure.traceback)

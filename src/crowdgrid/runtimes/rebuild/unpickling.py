@@ -1,0 +1,115 @@
+"""A function that came as a pickle. Only workers whose owner is also the sender's load one.
+
+Modules of the sender's own folders are imported where they lie. They are forgotten when a program of another
+environment comes, so that a module edited between two sessions is never an old one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crowdgrid.errors import BadInput, BadProgram, Unavailable
+from crowdgrid.protocol.functions import FunctionProgram
+from crowdgrid.protocol.pickles import dumps, loads
+from crowdgrid.runtimes.rebuild import raised, stage
+
+
+class _Environment:
+    """The one whose modules are in `sys.modules` now."""
+
+    name = ""
+    paths: tuple[str, ...] = ()
+    is_initialized = False
+
+
+_current = _Environment()
+
+
+def load_pickled(program: FunctionProgram) -> Callable[[bytes], bytes]:
+    """Calls of the function of a program: packed arguments to packed result. Raises as `functions.load`."""
+    stage.leave()
+    if not program.environment or program.environment != _current.name:
+        _forget()
+        _current.name = program.environment
+    _import_from(program.paths)
+    if program.initializer and not _current.is_initialized:
+        first = _unpickled(program.initializer, program)
+        try:
+            first()
+        except BaseException as error:  # noqa: BLE001 - whatever it raises
+            raise BadProgram(f"The initializer of {program.name} raised {raised.one_line(error)}.") from None
+        _current.is_initialized = True
+    return _caller(program.name, _unpickled(program.body, program))
+
+
+def _unpickled(data: bytes, program: FunctionProgram) -> Callable[..., Any]:
+    here = sys.version_info[:2]
+    if program.python != here:
+        there = "{}.{}".format(*program.python)
+        raise BadProgram(
+            f"{program.name} was pickled by Python {there}; this node has {here[0]}.{here[1]}, which cannot read it.",
+            hint='Send it with codec="msgpack", or to nodes with the same Python.',
+        )
+    try:
+        fn = loads(data)
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"The module {error.name!r} is not installed on this node.") from None
+    except Exception as error:  # noqa: BLE001 - unpickling runs anything
+        raise BadProgram(f"{program.name} cannot be unpickled here: {raised.one_line(error)}.") from None
+    if not callable(fn):
+        raise BadProgram(f"{program.name} is no function.")
+    return fn  # type: ignore[no-any-return]
+
+
+def _caller(name: str, fn: Callable[..., Any]) -> Callable[[bytes], bytes]:
+    from crowdgrid.runtimes.functions import failed
+
+    def call(item: bytes) -> bytes:
+        """The pickled result of one call. Raises CallFailed."""
+        try:
+            args, kwargs = loads(item)
+        except Exception as error:  # noqa: BLE001 - unpickling runs anything
+            raise failed(BadInput(f"The arguments cannot be unpickled: {raised.one_line(error)}.")) from None
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too is the function's, not the worker's
+            raise failed(error, _pickled(error)) from None
+        try:
+            return dumps(result)
+        except Exception as error:  # noqa: BLE001 - pickling runs anything
+            raise failed(raised.unreturnable(name, result, str(error))) from None
+
+    return call
+
+
+def _pickled(error: BaseException) -> bytes:
+    """The exception as a pickle, if it comes back as one too."""
+    try:
+        data = dumps(error)
+        loads(data)
+    except BaseException:  # noqa: BLE001 - an exception's own code may raise anything
+        return b""
+    return data
+
+
+def _import_from(paths: tuple[str, ...]) -> None:
+    new = [path for path in paths if path not in sys.path]
+    sys.path[:0] = new
+    _current.paths += tuple(new)
+    if new:
+        importlib.invalidate_caches()
+
+
+def _forget() -> None:
+    """Take the current environment's folders off the path and what was imported from them out of `sys.modules`."""
+    sys.path[:] = [path for path in sys.path if path not in _current.paths]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and any(Path(file).is_relative_to(path) for path in _current.paths):
+            del sys.modules[name]
+    _current.name, _current.paths, _current.is_initialized = "", (), False
+    importlib.invalidate_caches()
