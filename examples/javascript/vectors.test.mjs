@@ -54,7 +54,9 @@ test('leaves, root and signatures are those of a node', () => {
   const { grid, results, leaves, root, signed, signature, public_key, proof } = vectors.signing;
   const hashes = results.map((result) => {
     const usage = Buffer.alloc(32);
-    ['cpu_ms', 'wall_ms', 'memory_bytes', 'size'].forEach((name, at) => usage.writeBigUInt64BE(BigInt(result.usage[name]), 8 * at));
+    for (const [at, name] of ['cpu_ms', 'wall_ms', 'memory_bytes', 'size'].entries()) {
+      usage.writeBigUInt64BE(BigInt(result.usage[name]), 8 * at);
+    }
     const { assignment, program, input, outcome, output } = result;
     const fields = [...[grid, assignment, program, input].map(bytes), Uint8Array.of(outcome), bytes(output), usage];
     const leaf = Buffer.concat([Buffer.from('crowdgrid-leaf-1'), ...fields]);
@@ -63,7 +65,8 @@ test('leaves, root and signatures are those of a node', () => {
   });
   assert.equal(hex(Buffer.concat(hashes)), leaves);
   assert.equal(hex(sha256(Uint8Array.of(1), sha256(Uint8Array.of(1), hashes[0], hashes[1]), hashes[2])), root);
-  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(public_key, 'hex').toString('base64url') }, format: 'jwk' });
+  const x = Buffer.from(public_key, 'hex').toString('base64url');
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
   assert.ok(verify(null, bytes(signed), key, bytes(signature)));
   assert.ok(verify(null, bytes(proof.signed), key, bytes(proof.signature)));
   assert.ok(!verify(null, bytes(proof.signed), key, bytes(signature)));

@@ -19,6 +19,7 @@ from crowdgrid.protocol import messages as m
 from crowdgrid.protocol.contract.shapes import Contract, Direction, Field, Shape, Type, camel, members
 
 WIDTH: Final = 110
+_PLACES: Final = ("first", "second", "third", "fourth")
 _SCALARS: Final[tuple[tuple[type[Type], str], ...]] = (
     (inspect.BytesType, "bytes"),
     (inspect.StrType, "string"),
@@ -146,24 +147,20 @@ def _entry_name(shape: Shape, field: Field) -> str:
 
 
 def _entries(shape: Shape) -> Iterator[str]:
+    """The messages that stand for pairs and inner lists of a struct's fields."""
     for field in shape.fields:
-        kind = field.type.item_type if isinstance(field.type, inspect.VarTupleType | inspect.ListType) else field.type
+        inner = field.type.item_type if isinstance(field.type, inspect.VarTupleType | inspect.ListType) else None
+        kind = inner or field.type
         if isinstance(kind, inspect.TupleType):
-            places = ("first", "second", "third", "fourth")
-            lines = [
-                f"{label}{word} {place} = {number};"
-                for number, (place, item) in enumerate(zip(places, kind.item_types, strict=False), 1)
-                for label, word in [_flat(item, field.name)]
-            ]
-        elif kind is not field.type and _needs_entry(kind):
-            lines = [f"repeated {_flat(kind, field.name)[1]} items = 1;"]
+            assert len(kind.item_types) <= len(_PLACES), f"{field.name}: a tuple this long wants to be a struct"
+            items = enumerate((_flat(item, field.name) for item in kind.item_types), 1)
+            lines = [f"{label}{word} {_PLACES[number - 1]} = {number};" for number, (label, word) in items]
+        elif inner is not None and _needs_entry(inner):
+            lines = [f"repeated {_flat(inner, field.name)[1]} items = 1;"]
         else:
             continue
-        yield _block(
-            f"An element of {shape.name}.{field.name}: an array on the wire.",
-            f"message {_entry_name(shape, field)}",
-            lines,
-        )
+        about = f"{'An element' if inner else 'The value'} of {shape.name}.{field.name}: an array on the wire."
+        yield _block(about, f"message {_entry_name(shape, field)}", lines)
 
 
 def _flat(kind: Type, name: str) -> tuple[str, str]:

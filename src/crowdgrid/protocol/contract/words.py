@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from crowdgrid import limits
 from crowdgrid.core.model import JobSpec
 from crowdgrid.protocol import messages as m
 
@@ -55,8 +56,8 @@ VOCABULARY: Final[dict[str, str]] = {
     "version": "Version of the protocol the sender speaks.",
     "wall_ms": "Time from start to end.",
     "Acknowledge.verdicts": "(assignment, verdict) of each result.",
-    "Append.first": "Ordinal of the first unit; what the job has already is passed over, a gap is refused.",
-    "Append.items": "Units themselves; at most `APPEND_ITEMS` of them.",
+    "Append.first": "Ordinal of the first unit; units the job has already must be the same ones, a gap is refused.",
+    "Append.items": f"The units themselves, at most {limits.APPEND_ITEMS:,}.",
     "Assign.leases": "Tasks leased, each naming its spec.",
     "Assign.specs": "What leases of one job have in common.",
     "Attach.job": "Public id of the job, or its name.",
@@ -127,10 +128,17 @@ VOCABULARY: Final[dict[str, str]] = {
     "Remainder.at": "The first unit that is not done.",
     "Report.results": "Results, each with its place among the leaves.",
     "Report.signature": "Ed25519 over the root of the leaves, 64 bytes.",
+    "ResultProof.assignment": "Token of the assignment, 16 bytes.",
+    "ResultProof.count": "How many leaves the tree has.",
+    "ResultProof.grid": "Id of the grid, 16 bytes.",
+    "ResultProof.index": "Place of the leaf in the tree.",
+    "ResultProof.input": "Digest of what the program was given, 32 bytes.",
+    "ResultProof.path": "Hashes from the leaf to the root, 32 bytes each, lowest first.",
+    "ResultProof.usage": "(cpu_ms, wall_ms, memory_bytes, size) as they are in the leaf.",
     "ResultProof.signature": "Ed25519 over the root, 64 bytes.",
     "ResultEntry.memory_bytes": "The most memory a run used.",
     "ResultEntry.outcome": "What came of the assignment.",
-    "ResultEntry.payload": "The answer, when it is at most `INLINE_BYTES`.",
+    "ResultEntry.payload": f"The answer, when it is at most {limits.INLINE_BYTES:,} bytes.",
     "ResultRow.ordinal": "Number of the task in its job.",
     "ResultRow.outcome": "0 ok, 1 the program failed, 2 the machine failed.",
     "ResultRow.parent": "Ordinal of the task this one was split from, −1 for none.",
