@@ -153,6 +153,7 @@ def build(
         keep_jobs_seconds=settings.keep_jobs_seconds,
         grace_seconds=settings.blob_grace_seconds,
         pause_seconds=settings.collect_seconds,
+        is_read=clients.is_read,
     )
     return App(hub, nodes, clients, collector, Folding(keeper, hub.reduction))
 

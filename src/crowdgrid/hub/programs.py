@@ -3,6 +3,9 @@
 A program is looked at once, in a thread (compiling is the proof that it compiles), and the verdict is remembered: a
 digest's content never changes. A submission of a program known to be good is scheduled at once; otherwise the engine
 asks (`effects.Check`) and the job is `validating` until `commands.Checked` answers.
+
+A Python function is read (`protocol.functions`), which is quick and runs nothing: nobody's code is ever executed or
+unpickled in the hub. So it is looked at when its job is opened, and a bad one is refused there.
 """
 
 from __future__ import annotations
@@ -10,23 +13,42 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crowdgrid import limits
 from crowdgrid.core import commands, effects
-from crowdgrid.core.model import Job
+from crowdgrid.core.model import PICKLED, UNSANDBOXED, Job
 from crowdgrid.errors import BadInput, BadProgram, CrowdgridError, NotFound, Unavailable
+from crowdgrid.protocol import functions
 
 if TYPE_CHECKING:
     from crowdgrid.blobs import Blobs
     from crowdgrid.hub.keeper import Keeper
 
 VERDICTS_KEPT: Final = 10_000
+QUICK_BYTES: Final = 1 << 16  # are hashed and read on the event loop; more in a thread
 CHECKS_AT_ONCE: Final = 2
 RETRY_SECONDS: Final = 1.0
+LOOKED_AT: Final = frozenset({"wasm", *UNSANDBOXED})
+PYTHON_LABEL: Final = re.compile(r"python\d{1,3}\.\d{1,3}")
 log = logging.getLogger("crowdgrid.hub.programs")
+
+
+class Verdict(NamedTuple):
+    """What a look at a program came to: `problem` is "" when it is good. `python`: (major, minor) a pickle needs."""
+
+    problem: str = ""
+    hint: str = ""
+    python: tuple[int, int] = (0, 0)
+
+    def check(self) -> None:
+        """Raises BadProgram unless it is good."""
+        if self.problem:
+            raise BadProgram(self.problem, hint=self.hint)
 
 
 class Programs:
@@ -35,8 +57,7 @@ class Programs:
     def __init__(self, keeper: Keeper, blobs: Blobs) -> None:
         self._keeper = keeper
         self._blobs = blobs
-        self._verdicts: OrderedDict[str, str] = OrderedDict()  # digest -> "" when good, else what is wrong
-        self._hints: dict[str, str] = {}
+        self._verdicts: OrderedDict[tuple[str, str], Verdict] = OrderedDict()  # by runtime and digest
         self.sizes: dict[str, int] = {}  # bytes by digest, of programs of open jobs; leases tell them to nodes
         self._room = asyncio.Semaphore(CHECKS_AT_ONCE)
         self._work: set[asyncio.Task[None]] = set()
@@ -47,14 +68,16 @@ class Programs:
         """Keep a program; returns its digest. Raises BadProgram when this grid cannot run it."""
         if not content:
             raise BadProgram("The program is empty.", hint="Send the bytes of a .wasm file.")
-        digest = hashlib.sha256(content).hexdigest() if len(content) < 1 << 16 else await _digest(content)
-        if runtime == "wasm" and (problem := await self._verdict(digest, content)):
-            raise BadProgram(problem, hint=self._hints.get(digest, ""))
+        digest = hashlib.sha256(content).hexdigest() if len(content) < QUICK_BYTES else await _digest(content)
+        (await self._verdict(digest, content, runtime)).check()
         self._note_size(digest, len(content))
         return await self._blobs.put_bytes(content)
 
-    async def ready(self, digest: str, runtime: str) -> bool:
+    async def ready(self, digest: str, runtime: str, labels: Sequence[str] = ()) -> bool:
         """Whether the program is known to be good; False: it is here and must be looked at first.
+
+        Args:
+            labels: those the job asks for; a pickle needs that of its Python.
 
         Raises:
             BadProgram: it is not here, or known to be bad.
@@ -67,12 +90,17 @@ class Programs:
         if size > limits.PROGRAM_BYTES:
             raise BadProgram(f"A program of {size:,} bytes is over the limit of {limits.PROGRAM_BYTES:,}.")
         self._note_size(digest, size)
-        if runtime != "wasm":
+        if runtime not in LOOKED_AT:
             return True
-        problem = self._verdicts.get(digest)
-        if problem:
-            raise BadProgram(problem, hint=self._hints.get(digest, ""))
-        return problem is not None
+        verdict = self._verdicts.get((runtime, digest))
+        if verdict is None and runtime in UNSANDBOXED:
+            verdict = await self._verdict(digest, await self._content(digest, size), runtime)
+        if verdict is None:
+            return False
+        verdict.check()
+        if runtime == PICKLED:
+            _check_label(verdict.python, labels)
+        return True
 
     # --- for the engine -----------------------------------------------------------------------
 
@@ -121,41 +149,84 @@ class Programs:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _look(self, digest: str, runtime: str) -> str:
-        if runtime != "wasm" or self._verdicts.get(digest) == "":
+        known = self._verdicts.get((runtime, digest))
+        if runtime not in LOOKED_AT or (known is not None and not known.problem):
             return ""
         async with self._room:
             try:
                 content = await self._blobs.read_bytes(digest)
             except NotFound:
                 return "The program is no longer on this grid."
-        problem = await self._verdict(digest, content)
-        return f"{problem} {self._hints.get(digest, '')}".strip()
+        verdict = await self._verdict(digest, content, runtime)
+        return f"{verdict.problem} {verdict.hint}".strip()
 
     # --- the verdict --------------------------------------------------------------------------
 
-    async def _verdict(self, digest: str, content: bytes) -> str:
-        if (known := self._verdicts.get(digest)) is not None:
+    async def _verdict(self, digest: str, content: bytes, runtime: str) -> Verdict:
+        known = Verdict() if runtime not in LOOKED_AT else self._verdicts.get((runtime, digest))
+        if known is not None:
             return known
-        from crowdgrid.runtimes.check import check_wasm  # loads the compiler: only when it is needed
-
-        problem = hint = ""
-        async with self._room:
-            try:
-                await asyncio.to_thread(check_wasm, content)
-            except BadInput as error:
-                problem, hint = error.message, error.hint
-            except MemoryError:
-                raise Unavailable("The hub has too little memory to look at this program.") from None
-        self._remember(digest, problem, hint)
-        return problem
-
-    def _remember(self, digest: str, problem: str, hint: str) -> None:
-        self._verdicts[digest] = problem
-        if problem:
-            self._hints[digest] = hint
+        look = partial(_wasm, content) if runtime == "wasm" else partial(_function, content, runtime)
+        if runtime != "wasm" and len(content) < QUICK_BYTES:
+            verdict = look()
+        else:
+            async with self._room:
+                try:
+                    verdict = await asyncio.to_thread(look)
+                except MemoryError:
+                    raise Unavailable("The hub has too little memory to look at this program.") from None
+        self._verdicts[runtime, digest] = verdict
         if len(self._verdicts) > VERDICTS_KEPT:
-            old, _ = self._verdicts.popitem(last=False)
-            self._hints.pop(old, None)
+            self._verdicts.popitem(last=False)
+        return verdict
+
+    async def _content(self, digest: str, size: int) -> bytes:
+        if size > limits.FUNCTION_BYTES:
+            raise BadProgram(f"A function of {size:,} bytes is over the limit of {limits.FUNCTION_BYTES:,}.")
+        return await self._blobs.read_bytes(digest)
+
+
+def _wasm(content: bytes) -> Verdict:
+    from crowdgrid.runtimes.check import check_wasm  # loads the compiler: only when it is needed
+
+    try:
+        check_wasm(content)
+    except BadInput as error:
+        return Verdict(error.message, error.hint)
+    return Verdict()
+
+
+def _function(content: bytes, runtime: str) -> Verdict:
+    """A function must be written in the way its runtime reads: no pickle may come where none is expected."""
+    try:
+        program = functions.read(content)
+    except BadInput as error:
+        return Verdict(error.message, error.hint)
+    if (program.codec == "pickle") is not (runtime == PICKLED):
+        right = "python" if runtime == PICKLED else PICKLED
+        return Verdict(
+            f"The function {program.name} is written with the codec {program.codec}, which the runtime {runtime} does "
+            "not read.",
+            f"Send it for the runtime {right}, or with the other codec.",
+        )
+    return Verdict(python=program.python)
+
+
+def _check_label(python: tuple[int, int], labels: Sequence[str]) -> None:
+    """Raises BadProgram unless the job goes only where this pickle can be read."""
+    wanted = python_label(python)
+    given = [label for label in labels if PYTHON_LABEL.fullmatch(label)]
+    if given != [wanted]:
+        raise BadProgram(
+            f"A pickle of Python {python[0]}.{python[1]} can be read by no other Python, and the job asks for "
+            f"{' and '.join(given) or 'any'}.",
+            hint=f"Give the job the label {wanted}, which nodes of that Python carry.",
+        )
+
+
+def python_label(python: tuple[int, int]) -> str:
+    """The label of nodes that run this Python (major, minor)."""
+    return f"python{python[0]}.{python[1]}"
 
 
 async def _digest(content: bytes) -> str:

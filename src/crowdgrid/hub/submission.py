@@ -23,7 +23,7 @@ import msgspec
 from crowdgrid import ids as naming
 from crowdgrid import limits
 from crowdgrid.core import commands, reducing, splitting
-from crowdgrid.core.model import Chunk, Job, JobSpec
+from crowdgrid.core.model import UNSANDBOXED, Chunk, Items, Job, JobSpec
 from crowdgrid.errors import BadInput, BadProgram, Conflict, NotFound, TooLarge
 from crowdgrid.hub.access import Place, Principal, Verb, authorize
 from crowdgrid.hub.appending import Appending, Line
@@ -80,9 +80,8 @@ class Submissions:
     async def _open_in_turn(self, principal: Principal, request: JobRequest, spec: JobSpec) -> tuple[Job, bool]:
         if (known := await self._same_key(principal, request, spec)) is not None:
             return known, False
-        checked = await self._programs.ready(
-            request.program, request.runtime
-        )  # may take long: before the name is looked up
+        # May take long: before the name is looked up.
+        checked = await self._programs.ready(request.program, request.runtime, request.labels)
         await self._check_name(principal, request.name)
         last = self._keeper.grid.jobs
         job: Job = await self._keeper.ask(
@@ -254,6 +253,10 @@ def check_request(request: JobRequest) -> JobSpec:
         raise BadProgram(
             f"This grid has no runtime {request.runtime[:40]!r}.", hint=f"Use one of {', '.join(RUNTIMES)}."
         )
+    if request.runtime in UNSANDBOXED and not isinstance(request.split, Items):
+        raise BadInput(
+            "A Python function is called once for each item, and this job has none.", hint="Split it by items."
+        )
     if request.sealed and splitting.appended(request.split):
         raise BadInput(
             "A job of items or lines that is sealed from the start would have no input.",
@@ -295,6 +298,7 @@ _BETWEEN: Final[dict[str, tuple[int, int, str]]] = {
     "max_errors": (0, limits.JOB_ITEMS, ""),
     "stale_ceiling": (1, 1_000_000, ""),
     "min_trust": (0, 10, ""),
+    "keep_ms": (0, limits.KEEP_MS_MAX, " ms"),
 }
 
 

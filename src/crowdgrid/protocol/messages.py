@@ -272,6 +272,7 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_trust: float = 0.0
     labels: tuple[str, ...] = ()
     region: str = ""
+    keep_ms: int = 0
 
 
 class Open(Message, tag="open"):

@@ -49,8 +49,9 @@ FULL_SPEC = JobSpec(
     region="eu-west",
     completion=Completion(at_least=3, deadline_ms=10**12),
     final_after_ms=9,
+    keep_ms=10,
 )
-FULL_COUNTS = Counts(1 << 64, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+FULL_COUNTS = Counts(1 << 64, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 
 
 def job(number: int, **changes: Any) -> Job:

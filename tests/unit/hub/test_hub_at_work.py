@@ -357,12 +357,12 @@ def test_two_jobs_of_one_name_opened_at_once_do_not_meet_in_the_store(monkeypatc
         app.hub.keeper.resets.append(resets.append)
         ready, calls = app.hub.programs.ready, 0
 
-        async def slow(digest: str, runtime: str) -> bool:
+        async def slow(*asked: Any) -> bool:
             nonlocal calls
             calls += 1
             if calls == 1:
                 await first_waits.wait()
-            return await ready(digest, runtime)
+            return await ready(*asked)
 
         monkeypatch.setattr(app.hub.programs, "ready", slow)
         first = asyncio.create_task(opened(app, name="one", key="1"))

@@ -15,7 +15,9 @@ from crowdgrid.hub.api.table import BYTES, JSON, Answer, Body, Call, Endpoint
 class ProgramQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the program is for."""
 
-    runtime: Annotated[Literal["wasm", "echo"], msgspec.Meta(description="The runtime that is to run it.")] = "wasm"
+    runtime: Annotated[
+        Literal["wasm", "echo", "python", "python-pickle"], msgspec.Meta(description="The runtime that is to run it.")
+    ] = "wasm"
 
 
 class ProgramInfo(msgspec.Struct, frozen=True):

@@ -180,6 +180,11 @@ class ClientLinks:
         hand.links.add(link)
         return hand
 
+    def is_read(self, job: int) -> bool:
+        """Whether a client reads the results of this job (by number) now."""
+        hand = self._hands.get(job)
+        return hand is not None and bool(hand.readings)
+
     def let_go_if_ended(self, hand: Hand) -> None:
         """Nothing more will be told of an ended job nobody reads; who wants it again attaches again."""
         if hand.job.state in _ENDED and not hand.readings:
