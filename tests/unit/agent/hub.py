@@ -102,6 +102,7 @@ class ScriptedHub:
         self.refuse: m.Error | None = None  # said in place of Welcome
         self.challenge = m.Challenge(os.urandom(32), GRID)
         self.grid = GRID
+        self.owner = "olga"  # of every node, as it says in Welcome
         self.port = 0
         self.proofs = 0
         self._greeted = 0
@@ -235,7 +236,9 @@ class ScriptedHub:
             return False
         assert signing.verify_proof(hello.key, self.challenge.grid, self.challenge.nonce, proof.signature)
         await session.send(
-            m.Welcome(1, "did:key:test", "tester", self.grid, self.heartbeat_ms, 60_000, blob_token=TOKEN)
+            m.Welcome(
+                1, "did:key:test", "tester", self.grid, self.heartbeat_ms, 60_000, blob_token=TOKEN, owner=self.owner
+            )
         )
         return True
 
