@@ -101,13 +101,15 @@ def _plain(failure: Failure) -> tuple[tuple[Any, ...], dict[str, Any]]:
         pass
     return (
         args if isinstance(args, tuple) else (failure.message,),
-        attributes if isinstance(attributes, dict) else {},
+        {name: value for name, value in attributes.items() if isinstance(name, str)}
+        if isinstance(attributes, dict)
+        else {},
     )
 
 
 def _bare(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     """An exception of a class of somebody's own; Python's own base of it is initialised, its own code is not run."""
-    base = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+    base: Any = next(each for each in kind.__mro__ if each.__module__ == "builtins")
     error: BaseException = base.__new__(kind, *args)
     try:
         base.__init__(error, *args)
@@ -119,7 +121,7 @@ def _bare(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
 
 def _set(error: BaseException, attributes: dict[str, Any]) -> None:
     for name, value in attributes.items():
-        if isinstance(name, str) and not name.startswith("__"):
+        if not name.startswith("__"):
             error.__dict__[name] = value
 
 

@@ -21,6 +21,7 @@ from crowdgrid.errors import Unavailable
 if TYPE_CHECKING:
     import numpy as np
 
+_VERSION_AT: Final = 6  # behind the magic
 _HEADER_BYTES: Final = 10_000  # of a structured dtype with many fields
 _SCALAR: Final = re.compile(r"[<>|=][?a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,2}\])?")
 
@@ -43,12 +44,19 @@ def is_scalar(value: Any) -> bool:
 
 
 def write_array(value: np.ndarray[Any, Any]) -> bytes:
-    """`value` as npy, in C or Fortran order as it lies in memory."""
+    """`value` as npy, in C or Fortran order as it lies in memory.
+
+    Raises:
+        ValueError: its dtype cannot be written.
+    """
     import numpy as np
 
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, value, allow_pickle=False)
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    if data[_VERSION_AT] > 2:
+        raise ValueError("names of its fields are not Latin")  # reading them back needs numpy's insides
+    return data
 
 
 def read_array(data: memoryview) -> np.ndarray[Any, Any]:
@@ -58,18 +66,21 @@ def read_array(data: memoryview) -> np.ndarray[Any, Any]:
         ValueError: it is no npy, or holds Python objects.
         Unavailable: numpy is not installed here.
     """
-    np = _numpy()
+    numpy = _numpy()
     head = io.BytesIO(data[: _HEADER_BYTES + 16])
     try:
-        version = np.lib.format.read_magic(head)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        version = numpy.lib.format.read_magic(head)
+        read = {
+            (1, 0): numpy.lib.format.read_array_header_1_0,
+            (2, 0): numpy.lib.format.read_array_header_2_0,
+        }
         if version not in read:
-            version = (2, 0) if version == (3, 0) else version  # 3.0 is 2.0 with field names in UTF-8
+            raise ValueError("it is of a newer version of the format")
         shape, fortran, dtype = read[version](head, max_header_size=_HEADER_BYTES)
         rest = data[head.tell() :]
         if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(rest):
             raise ValueError("its size is not what its header says")
-        lying = np.ndarray(shape, dtype, rest, order="F" if fortran else "C")
+        lying: np.ndarray[Any, Any] = numpy.ndarray(shape, dtype, rest, order="F" if fortran else "C")
         return lying.copy("K")
     except Exception as error:  # noqa: BLE001 - a header is a Python literal, and may be wrong in many ways
         raise ValueError(f"an array cannot be read: {error}") from None
@@ -88,12 +99,13 @@ def read_scalar(data: memoryview) -> np.generic:
     """The scalar in `data`. Raises as `read_array`."""
     kind, _, raw = bytes(data).partition(b"\0")
     if not kind:
-        made: np.generic = read_array(memoryview(raw))[()]
-        return made
+        record: Any = read_array(memoryview(raw))
+        return record[()]  # type: ignore[no-any-return]
     dtype = _dtype(kind)
     if dtype.itemsize != len(raw):
         raise ValueError("a scalar is not of its type's size")
-    return _numpy().ndarray((), dtype, raw)[()]  # type: ignore[no-any-return]
+    lying: Any = _numpy().ndarray((), dtype, raw)
+    return lying[()]  # type: ignore[no-any-return]
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,7 +11,8 @@ anyway. Reading one runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
@@ -185,8 +186,49 @@ FROZEN: Final = frozenset({"tuple", "frozenset"})
 _KINDS: Final = FROZEN | {"list", "set"}
 
 
+def moved(node: Node, place: Mapping[int, int]) -> Node:
+    """The node with all it refers to by where that is now."""
+
+    def each(indices: Iterable[int]) -> tuple[int, ...]:
+        return tuple(place[index] for index in indices)
+
+    def named(indices: dict[str, int]) -> dict[str, int]:
+        return {name: place[index] for name, index in indices.items()}
+
+    changes: dict[str, Any] = {}
+    match node:
+        case Attribute(of):
+            changes = {"of": place[of]}
+        case Call(of, args, kwargs):
+            changes = {"of": place[of], "args": each(args), "kwargs": named(kwargs)}
+        case Items(_, items):
+            changes = {"items": each(items)}
+        case Pairs(keys, items):
+            changes = {"keys": each(keys), "items": each(items)}
+        case Cell(content) if content != NOTHING:
+            changes = {"content": place[content]}
+        case Function():
+            changes = {
+                "free": named(node.free),
+                "defaults": each(node.defaults),
+                "keyword_defaults": named(node.keyword_defaults),
+                "attributes": named(node.attributes),
+                "names": named(node.names),
+            }
+        case Class():
+            changes = {
+                "uses": named(node.uses),
+                "attributes": named(node.attributes),
+                "names": named(node.names),
+            }
+        case _:
+            return node
+    there: Node = msgspec.structs.replace(node, **changes)
+    return there
+
+
 class Text(msgspec.Struct, frozen=True, array_like=True):
-    """Whole lines of a file: its name without folders, the number of the first line, the lines."""
+    """Whole lines of a file: its name without folders, the number of the first one, the lines."""
 
     file: str
     first: int
@@ -252,6 +294,25 @@ def read_document(data: bytes) -> Document:
     if not _is_whole(document, count):
         raise BadProgram("This function cannot be read: it refers to something it does not hold.")
     return document
+
+
+def digest_of(document: Document, index: int) -> bytes:
+    """SHA-256 over one node and all that can be reached from it: the same for the same thing in any document."""
+    todo = {index: 0}
+    for one in (order := [index]):
+        node = document.nodes[one]
+        for other in (*node.needs(), *node.later()):
+            if other not in todo:
+                todo[other] = len(todo)
+                order.append(other)
+    parts: list[Any] = []
+    for one in order:
+        node = moved(document.nodes[one], todo)
+        if isinstance(node, Function | Class):
+            parts += [document.texts[node.text], document.homes.get(node.home)]
+            node = msgspec.structs.replace(node, text=0)
+        parts.append(node)
+    return hashlib.sha256(msgspec.msgpack.encode(parts)).digest()
 
 
 def _is_whole(document: Document, count: int) -> bool:

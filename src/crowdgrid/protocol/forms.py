@@ -77,13 +77,13 @@ def _clock(value: time | datetime) -> tuple[Any, ...]:
 
 
 def _make_datetime(parts: list[Any]) -> datetime:
-    *when, zone, fold = parts
-    return datetime(*when, tzinfo=zone, fold=fold)
+    year, month, day, hour, minute, second, microsecond, zone, fold = parts
+    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
 def _make_time(parts: list[Any]) -> time:
-    *when, zone, fold = parts
-    return time(*when, tzinfo=zone, fold=fold)
+    hour, minute, second, microsecond, zone, fold = parts
+    return time(hour, minute, second, microsecond, zone, fold=fold)
 
 
 def _zone_parts(value: timezone) -> tuple[Any, ...]:
@@ -94,6 +94,13 @@ def _zone_key(value: ZoneInfo) -> bytes:
     if not value.key:
         raise NotPlain(value)  # read from a file, not by name
     return value.key.encode()
+
+
+def _make_fraction(parts: list[Any]) -> Fraction:
+    numerator, denominator = parts
+    if type(numerator) is not int or type(denominator) is not int:  # "1e999999999" would be computed
+        raise ValueError("a fraction is not of two integers")
+    return Fraction(numerator, denominator)
 
 
 def _in_order(value: Iterable[Any]) -> list[Any]:
@@ -172,7 +179,7 @@ _MARKED: Final[dict[type, tuple[int, Marked]]] = {
     collections.deque: (47, Marked(lambda x: (x.maxlen, *x), lambda parts: collections.deque(parts[1:], parts[0]))),
     range: (48, Marked(lambda x: (x.start, x.stop, x.step), lambda parts: range(*parts))),
     slice: (49, Marked(lambda x: (x.start, x.stop, x.step), lambda parts: slice(*parts))),
-    Fraction: (50, Marked(lambda x: (x.numerator, x.denominator), lambda parts: Fraction(*parts))),
+    Fraction: (50, Marked(lambda x: (x.numerator, x.denominator), _make_fraction)),
     date: (51, Marked(lambda x: (x.year, x.month, x.day), lambda parts: date(*parts))),
     time: (52, Marked(_clock, _make_time)),
     datetime: (53, Marked(lambda x: (x.year, x.month, x.day, *_clock(x)), _make_datetime)),
@@ -194,6 +201,9 @@ class _Mark:
 _MARKS: Final = {code: _Mark(marked.make) for code, marked in _MARKED.values()}
 _SIGNS: Final = {kind: Ext(code, b"") for kind, (code, _) in _MARKED.items()}
 TUPLE: Final = _SIGNS[tuple]
+
+
+_HOLDERS: Final = frozenset({list, dict})
 
 
 # --- to write -------------------------------------------------------------------------------------
@@ -259,7 +269,11 @@ def _array(value: Any, kind: type) -> Ext:
 
 
 def meet(code: int, data: memoryview) -> Any:
-    """What an extension stands for: a leaf's value, or a mark. Raises ValueError for one that is none of ours."""
+    """What an extension stands for: a leaf's value, or a mark.
+
+    Raises:
+        ValueError and others: it is none of ours, or not what it says it is. Unavailable: see `arrays`.
+    """
     if code in _MARKS:
         return _MARKS[code]
     if code in _READ:
@@ -279,22 +293,16 @@ def rebuild(read: Any) -> Any:
     """
     root = [read]
     order: list[tuple[Any, Any, Any]] = [(root, 0, read)]  # (holder, its key, container), from the outside in
+    marks = type(read) is _Mark
     for _, _, inside in order:
         if type(inside) is list:
-            for at, item in enumerate(inside):
-                kind = type(item)
-                if kind is list or kind is dict:
-                    order.append((inside, at, item))
-                elif kind is _Mark and at:
-                    raise ValueError("a mark is not the first of its list")
+            marks |= any(type(item) is _Mark for item in inside[1:])
+            order += [(inside, at, item) for at, item in enumerate(inside) if type(item) in _HOLDERS]
         elif type(inside) is dict:
-            for key, item in inside.items():
-                if type(item) is list or type(item) is dict:
-                    order.append((inside, key, item))
-                elif type(item) is _Mark or type(key) is _Mark:
-                    raise ValueError("a mark is in no list")
-        elif type(inside) is _Mark:
-            raise ValueError("a mark is in no list")
+            marks |= any(type(item) is _Mark for item in chain(inside, inside.values()))
+            order += [(inside, key, item) for key, item in inside.items() if type(item) in _HOLDERS]
+    if marks:
+        raise ValueError("a mark is not the first of a list")
     for holder, key, inside in reversed(order):
         if type(inside) is list and inside and type(inside[0]) is _Mark:
             holder[key] = inside[0].make(inside[1:])

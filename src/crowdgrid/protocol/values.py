@@ -51,6 +51,7 @@ _UNREADABLE: Final = (
     ValueError,
     ArithmeticError,
     LookupError,
+    OSError,
     MemoryError,
 )
 

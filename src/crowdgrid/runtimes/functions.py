@@ -136,7 +136,8 @@ def _made(
     homes = making.new_homes(document)
     scene = stage.Scene(world, homes, making.lines_of(document))
     stage.enter(scene)
-    fn = making.Maker(document, homes, program.name, program.python).make()
+    shared = world.shared if program.environment else None
+    fn = making.Maker(document, homes, program.name, program.python, shared).make()
     if not callable(fn):
         raise BadProgram(f"{program.name} is no function.")
     return fn, homes, scene

@@ -54,14 +54,15 @@ def named_tuple(cls: type) -> Made | None:
         return None
     defaults = tuple(cls._field_defaults.values())
     fields = tuple(cls._fields)  # type: ignore[attr-defined]
-    return Made(collections.namedtuple, (cls.__name__, fields), {"defaults": defaults, "module": cls.__module__})
+    return Made(collections.namedtuple, (cls.__name__, fields), {"defaults": defaults, "module": cls.__module__})  # noqa: PYI024
 
 
 def enumeration(cls: type) -> Made | None:
     """How an enumeration made by a call, `Enum("Color", "RED GREEN")`, is made again."""
     if not isinstance(cls, enum.EnumMeta) or len(cls.__bases__) != 1:
         return None
-    members = tuple((name, member.value) for name, member in cls.__members__.items())
+    found: dict[str, enum.Enum] = dict(cls.__members__)
+    members = tuple((name, member.value) for name, member in found.items())
     return Made(cls.__bases__[0], (cls.__name__, members), {"module": cls.__module__, "qualname": cls.__qualname__})
 
 

@@ -103,6 +103,7 @@ def _attributes(graph: Graph, fn: FunctionType, place: Place) -> dict[str, int]:
 
 
 def is_plain(value: Any) -> bool:
+    """Whether it can be packed."""
     try:
         pack_value(value)
     except CannotTravel:

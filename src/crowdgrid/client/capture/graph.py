@@ -24,7 +24,7 @@ from crowdgrid.protocol import captured as c
 from crowdgrid.protocol.forms import NotPlain
 from crowdgrid.protocol.values import pack_value
 
-_CONTAINERS: Final = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
+_CONTAINERS: Final[dict[type, str]] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
 
 
 class StartAgain(Exception):
@@ -307,7 +307,8 @@ class Graph:
         name = str(namespace.get("__name__", "__main__"))
         module = sys.modules.get(name)
         if module is not None and vars(module) is namespace and name != "__main__":
-            if name in self.whole or modules.is_installed(name):
+            whole = name in self.whole or modules.is_installed(name)
+            if whole:
                 return name, False
         if id(namespace) not in self._keys:
             key, number = name, 1

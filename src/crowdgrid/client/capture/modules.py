@@ -148,7 +148,7 @@ def loaded_submodules(package: ModuleType, names: set[str]) -> tuple[str, ...]:
     return tuple(
         sorted(
             name
-            for name, module in list(sys.modules.items())
-            if name.startswith(start) and module is not None and names.issuperset(name[len(start) :].split("."))
+            for name in list(sys.modules)
+            if name.startswith(start) and names.issuperset(name[len(start) :].split("."))
         )
     )

@@ -10,9 +10,7 @@ The walks keep their own stacks: a chain of a thousand classes is no recursion h
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, TypeAlias
-
-import msgspec
+from typing import TypeAlias
 
 from crowdgrid.errors import CannotTravel
 from crowdgrid.protocol import captured as c
@@ -31,7 +29,7 @@ def in_order(nodes: list[c.Node], root: int, name: str) -> tuple[tuple[c.Node, .
     """
     order = _Ordering(nodes, name).run(root)
     place = {old: new for new, old in enumerate(order)}
-    return tuple(_moved(nodes[old], place) for old in order), place[root]
+    return tuple(c.moved(nodes[old], place) for old in order), place[root]
 
 
 class _Ordering:
@@ -97,43 +95,3 @@ class _Ordering:
 
 def _name(node: c.Node) -> str:
     return node.name if isinstance(node, c.Class) else "something"
-
-
-def _moved(node: c.Node, place: dict[int, int]) -> c.Node:
-    """The node with all it refers to by where that is now."""
-
-    def each(indices: Iterable[int]) -> tuple[int, ...]:
-        return tuple(place[index] for index in indices)
-
-    def named(indices: dict[str, int]) -> dict[str, int]:
-        return {name: place[index] for name, index in indices.items()}
-
-    changes: dict[str, Any] = {}
-    match node:
-        case c.Attribute(of):
-            changes = {"of": place[of]}
-        case c.Call(of, args, kwargs):
-            changes = {"of": place[of], "args": each(args), "kwargs": named(kwargs)}
-        case c.Items(_, items):
-            changes = {"items": each(items)}
-        case c.Pairs(keys, items):
-            changes = {"keys": each(keys), "items": each(items)}
-        case c.Cell(content) if content != c.NOTHING:
-            changes = {"content": place[content]}
-        case c.Function():
-            changes = {
-                "free": named(node.free),
-                "defaults": each(node.defaults),
-                "keyword_defaults": named(node.keyword_defaults),
-                "attributes": named(node.attributes),
-                "names": named(node.names),
-            }
-        case c.Class():
-            changes = {
-                "uses": named(node.uses),
-                "attributes": named(node.attributes),
-                "names": named(node.names),
-            }
-        case _:
-            return node
-    return msgspec.structs.replace(node, **changes)

@@ -61,23 +61,23 @@ class FoundClass(NamedTuple):
 def find_function(fn: FunctionType) -> FoundFunction:
     """Where `fn` is defined. Raises NoSource."""
     code = fn.__code__
-    edited = False
     for fresh in (False, True):
         lines = _lines(code, fn.__globals__, fresh)
         for tree, inside in _candidates(lines, code):
             found = _found_function(code, tree, inside, lines)
             if _is_what_runs(found, code, lines):
                 return found
-            edited = True
-    if edited or len(lines) < code.co_firstlineno:
-        raise NoSource(
-            f"its source in {_short(code.co_filename)} is not what runs here",
-            "Was the file edited after it was loaded? Load it again.",
-        )
-    raise NoSource(f"its source is not at line {code.co_firstlineno} of {_short(code.co_filename)}", _KEEP)
+    raise _edited(code.co_filename)
 
 
 _KEEP: Final = "Define it in a file or a notebook cell."
+
+
+def _edited(file: str) -> NoSource:
+    return NoSource(
+        f"its source in {_short(file)} is not what runs here",
+        "Was the file edited after it was loaded? Load it again.",
+    )
 
 
 def _lines(code: CodeType, namespace: dict[str, Any], fresh: bool) -> list[str]:
@@ -101,17 +101,17 @@ def _short(name: str) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _parsed(text: str) -> tuple[tuple[ast.AST, str], ...]:
-    """Each function and class in a file, with the class it stands in."""
+def _parsed(text: str) -> tuple[tuple[Defined, str], ...]:
+    """Each function in a file, with the class it stands in."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return ()
-    found: list[tuple[ast.AST, str]] = []
+    found: list[tuple[Defined, str]] = []
     todo: list[tuple[ast.AST, str]] = [(tree, "")]
     while todo:
         node, inside = todo.pop()
-        if isinstance(node, Defined | ast.ClassDef):
+        if isinstance(node, Defined):
             found.append((node, inside))
         within = node.name if isinstance(node, ast.ClassDef) else inside
         todo += [(child, within) for child in ast.iter_child_nodes(node)]
@@ -132,15 +132,15 @@ def _imported(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def first_line(node: ast.AST) -> int:
+def first_line(node: Defined | ast.ClassDef) -> int:
     """The line of a definition's first decorator, or of itself."""
-    lines = [each.lineno for each in getattr(node, "decorator_list", ())]
-    return min([node.lineno, *lines])  # type: ignore[attr-defined]
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    return min([node.lineno, *[each.lineno for each in decorators]])
 
 
 def _candidates(lines: list[str], code: CodeType) -> Iterator[tuple[Defined, str]]:
     for node, inside in _parsed("".join(lines)):
-        if isinstance(node, Defined) and first_line(node) == code.co_firstlineno:
+        if first_line(node) == code.co_firstlineno:
             name = compiling.LAMBDA if isinstance(node, ast.Lambda) else node.name
             if name == code.co_name:
                 yield node, inside
@@ -289,7 +289,4 @@ def _check_methods(cls: type, found: FoundClass) -> None:
         if running.co_filename == found.file:
             same = compiled.get((running.co_name, running.co_firstlineno))
             if same is None or not same_code(same, running):
-                raise NoSource(
-                    f"its source in {_short(found.file)} is not what runs here",
-                    "Was the file edited after it was loaded? Load it again.",
-                )
+                raise _edited(found.file)

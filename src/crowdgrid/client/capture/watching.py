@@ -61,15 +61,19 @@ class Watch:
         self._modules.append((module, module.__spec__))
 
     def unchanged(self) -> bool:
-        """Whether all that was seen is as it was."""
-        return (
-            all(
-                all(namespace.get(name, _MISSING) is was for name, was in seen.items())
-                for namespace, seen in self._names.values()
-            )
-            and all(_content(cell) is was for cell, was in self._cells)
-            and all(all(map(is_, _parts(fn), was)) for fn, was in self._functions)
-            and all(_same_attributes(cls, was) for cls, was in self._classes)
+        """Whether all that was seen is as it was. Called once a call that is sent, so it is kept short."""
+        for namespace, seen in self._names.values():
+            for name, was in seen.items():
+                if namespace.get(name, _MISSING) is not was:
+                    return False
+        for fn, parts in self._functions:
+            if not all(map(is_, _parts(fn), parts)):
+                return False
+        for cell, content in self._cells:
+            if _content(cell) is not content:
+                return False
+        return not (self._classes or self._modules or self._containers or self._values) or (
+            all(_same_attributes(cls, was) for cls, was in self._classes)
             and all(module.__spec__ is was for module, was in self._modules)
             and all(_same_elements(value, was) for value, was in self._containers)
             and all(_same_value(value, was) for value, was in self._values)

@@ -58,7 +58,7 @@ def function_code(function: Function, text: Text, imported: Iterable[str] = ()) 
     made = factory.body[0]
     assert isinstance(made, ast.FunctionDef)
     made.body = body
-    if isinstance(node, ast.stmt) and not function.inside and not function.stop and name not in function.free:
+    if not function.inside and not function.stop and name not in function.free:
         made.body = [ast.Global([name]), node]  # it calls itself as a global, not as a variable of the factory
     factory.body[:0] = _never(imported)
     whole = compile(
@@ -119,32 +119,31 @@ def _lambda_of(function: Function, text: Text) -> ast.Lambda:
             if node.end_lineno == 1 and node.end_col_offset is not None:
                 node.end_col_offset += function.column - 1
     ast.increment_lineno(found, text.first - 1)
-    return _without_defaults(found)
+    _strike_defaults(found.args)
+    return found
 
 
-def _bare(found: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.FunctionDef | ast.AsyncFunctionDef:
+def _bare(found: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
     found.decorator_list = []
     found.returns = None
     if sys.version_info >= (3, 12):
         found.type_params = []
-    return _without_defaults(found)
+    _strike_defaults(found.args)
+    return found
 
 
-def _without_defaults(found: Any) -> Any:
-    given: ast.arguments = found.args
+def _strike_defaults(given: ast.arguments) -> None:
     given.defaults = []
     given.kw_defaults = [None] * len(given.kwonlyargs)
     for each in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
         if each is not None:
             each.annotation = None
-    return found
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            if _FACTORY not in constant.co_name:
-                yield constant
+            yield constant
             yield from _nested(constant)
 
 

@@ -36,13 +36,18 @@ def new_homes(document: c.Document) -> dict[str, ModuleType]:
 
 def lines_of(document: c.Document) -> dict[str, list[str]]:
     """The lines of source that travelled, by file, each at its place."""
-    files: dict[str, list[str]] = {source.file: source.text.splitlines(True) for source in document.sources.values()}
+    files: dict[str, list[str]] = {source.file: _split(source.text) for source in document.sources.values()}
     for text in document.texts:
         lines = files.setdefault(text.file, [])
-        new = text.lines.splitlines(True)
+        new = _split(text.lines)
         lines += ["\n"] * (text.first - 1 + len(new) - len(lines))
         lines[text.first - 1 : text.first - 1 + len(new)] = new
     return files
+
+
+def _split(text: str) -> list[str]:
+    """Lines as Python counts them: a form feed ends none."""
+    return [line + "\n" for line in text.removesuffix("\n").split("\n")]
 
 
 class Maker:
@@ -52,9 +57,19 @@ class Maker:
         document: as `captured.read_document` gave it.
         homes: the modules whose globals its functions use, see `new_homes`; they are filled.
         name, python: of the program, for people.
+        shared: classes of other documents, by the digest of all they are made of; None: share nothing. What an
+            initializer made is so of the same classes a function knows.
     """
 
-    def __init__(self, document: c.Document, homes: dict[str, ModuleType], name: str, python: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        document: c.Document,
+        homes: dict[str, ModuleType],
+        name: str,
+        python: tuple[int, int],
+        shared: dict[bytes, Any] | None = None,
+    ) -> None:
+        self._shared = shared
         self._document = document
         self._homes = homes
         self._name = name
@@ -72,7 +87,13 @@ class Maker:
         for module in self._document.requires:
             if importlib.util.find_spec(module) is None:
                 raise _missing(module)
-        for node in self._document.nodes:
+        for index, node in enumerate(self._document.nodes):
+            if self._shared is not None and isinstance(node, c.Class):
+                digest = c.digest_of(self._document, index)
+                if digest not in self._shared:
+                    self._shared[digest] = self._one(node)
+                self._made.append(self._shared[digest])
+                continue
             if isinstance(node, c.Call):
                 self._fill()  # what is there now may be called by it
             self._made.append(self._one(node))
