@@ -35,6 +35,7 @@ GRACE_SECONDS: Final = 0.1  # a batch may take to end when only some of it was c
 BATCH_BYTES: Final = 4 << 20  # of stdin in one call
 TRIES: Final = 2  # a task whose worker died of outside causes is run again once
 TRIES_MAX: Final = 5  # starts of one task, for whatever reason it was stopped
+_NODE_ERROR: Final = Ran.NODE_ERROR  # looked up once, see `work`
 QUEUES: Final = 256  # queues remembered, for how long their runs take
 
 log = logging.getLogger(__name__)
@@ -374,7 +375,7 @@ class Slots:
         for (held, _), one in zip(part, finished, strict=True):
             if held.broken or held.dropped:
                 continue
-            if one.outcome is Ran.NODE_ERROR:
+            if one.outcome is _NODE_ERROR:
                 held.broken = True
                 if held.tries < TRIES:
                     continue  # `_end` lets it wait again

@@ -27,6 +27,9 @@ from crowdgrid.runtimes import Outcome as Ran
 _PACKED: Final = frozenset({"items", "grid"})  # splits whose units are runs of their own
 _SLOWER, _FASTER = 0.3, 0.6  # weights of a new measurement: a first one includes loading the program
 _ERROR_CHARS: Final = 2_000
+# Looking a member up in its enumeration takes longer than all else that is done for a trivial run.
+_RAN_OK: Final = Ran.OK
+_NODE_ERROR: Final = Ran.NODE_ERROR
 
 
 class JobQueue:
@@ -132,14 +135,14 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
     """
     queue = held.queue
     errors, exit_code = 0, 0
-    bad = next((one for one in finished if one.outcome is Ran.NODE_ERROR), None)
+    bad = next((one for one in finished if one.outcome is _NODE_ERROR), None)
     if bad is not None:
         outcome, payload, error = Outcome.NODE_ERROR, b"", bad.error
     elif queue.packed:
         answers = _answers(finished)
         outcome, payload, error = Outcome.OK, packing.pack_answers(answers), ""
         errors = sum(not one.ok for one in answers)
-    elif finished[0].outcome is Ran.OK:
+    elif finished[0].outcome is _RAN_OK:
         outcome, payload, error = Outcome.OK, finished[0].stdout, ""
     else:
         outcome, payload, error = Outcome.PROGRAM_ERROR, b"", finished[0].error
@@ -187,7 +190,7 @@ def _usage(finished: Sequence[Finished]) -> tuple[int, int, int]:
 
 def _written(finished: Sequence[Finished]) -> bytes:
     """What is kept of all the runs wrote: the first failed one that wrote anything, else the last."""
-    failed = [one for one in finished if one.outcome is not Ran.OK]
+    failed = [one for one in finished if one.outcome is not _RAN_OK]
     return next((one.stderr for one in failed or reversed(finished) if one.stderr), b"")
 
 
@@ -198,7 +201,7 @@ def _answers(finished: Sequence[Finished]) -> list[packing.Answer]:
     answers = []
     for one in finished:
         left -= len(one.stdout)
-        if one.outcome is not Ran.OK:
+        if one.outcome is not _RAN_OK:
             answers.append(packing.Answer(False, one.stdout if left >= 0 else b"", one.error[:_ERROR_CHARS]))
         elif left < 0:
             answers.append(packing.Answer(False, b"", "The answers of one task are too large together."))

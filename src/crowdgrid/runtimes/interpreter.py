@@ -22,12 +22,12 @@ import os
 import resource
 import signal
 import sys
-import time
 import types
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic_ns, process_time_ns
 from typing import Final
 
 from crowdgrid.errors import BadProgram, Unavailable
@@ -37,14 +37,16 @@ from crowdgrid.runtimes import Finished, Outcome, Run, confine, functions, sente
 from crowdgrid.runtimes.functions import CallFailed
 from crowdgrid.runtimes.kind import Runner
 from crowdgrid.runtimes.outbox import Outbox
-from crowdgrid.runtimes.output import text_output
-from crowdgrid.runtimes.progress import NOTES_AT, NUMBER_SHIFT, PRINTED, STATE, WHERE_SIGNAL, Progress
+from crowdgrid.runtimes.output import Ring
+from crowdgrid.runtimes.progress import NOTES_AT, NUMBER_SHIFT, PRINTED, STATE, WHERE_SIGNAL, Progress, now_ms
 
 PROGRAMS_LOADED: Final = 16
 FLUSH_MS: Final = 2
 LARGE_BYTES: Final = 1 << 20  # a result that is sent before the next run begins
 RESERVE_BYTES: Final = 16 << 20  # what the interpreter itself may come to need
 UNBOUNDED: Final = -1
+OK: Final = Outcome.OK  # looking a member up in its enumeration takes longer than a trivial call
+PROGRAM_ERROR: Final = Outcome.PROGRAM_ERROR
 
 Call = Callable[[bytes], bytes]
 
@@ -62,7 +64,8 @@ class PythonKind:
         self._codec = "pickle" if name == "python-pickle" else "msgpack"
         self._progress, self._words = progress, progress.words
         self._outbox = outbox
-        self._output = text_output(progress)
+        self._ring = Ring(progress)
+        self._output = self._ring.as_text()
         self._folder = str(Path.cwd())
         self._recursion = sys.getrecursionlimit()
         self._loaded: OrderedDict[str, tuple[Call, int]] = OrderedDict()  # with the memory there was then
@@ -92,8 +95,8 @@ class PythonKind:
         self._loaded.move_to_end(program)
         self._call, self._memory = found
         self._number = 0
-        self._now = _now_ms()
-        self._cpu_at = time.process_time_ns() // 1_000_000
+        self._now = now_ms()
+        self._cpu_at = process_time_ns() // 1_000_000
         self._flush_at = self._now + FLUSH_MS
         return self._run
 
@@ -133,22 +136,25 @@ class PythonKind:
             failed = error
         if self._forked:
             os._exit(failed is not None)
-        self._now = now = _now_ms()
-        said = self._progress.tail() if self._words[PRINTED] else b""
-        if said:
-            self._words[PRINTED] = 0
+        self._now = now = monotonic_ns() // 1_000_000
+        said = self._said() if self._ring.used else b""
         if failed is not None or len(result) > run.limits.output_bytes:
             return self._failed(run, failed, len(result), said)
         self._ran = True
         if len(result) > LARGE_BYTES:
             self._flush_at = 0
         if now == began:
-            return Finished(Outcome.OK, result, 0, "", said)
-        return Finished(Outcome.OK, result, 0, "", said, *self._used(now - began))
+            return Finished(OK, result, 0, "", said)
+        return Finished(OK, result, 0, "", said, *self._used(now - began))
+
+    def _said(self) -> bytes:
+        said = self._progress.tail()
+        self._words[PRINTED], self._ring.used = 0, False
+        return said
 
     def _used(self, wall_ms: int) -> tuple[int, int, int]:
         """CPU time since it was last asked for, as most runs are too short to ask; elapsed time; the most memory."""
-        cpu = time.process_time_ns() // 1_000_000
+        cpu = process_time_ns() // 1_000_000
         cpu_ms, self._cpu_at = cpu - self._cpu_at, cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return cpu_ms, wall_ms, peak if sys.platform == "darwin" else peak * 1024
@@ -171,7 +177,7 @@ class PythonKind:
         self._words[STATE] = self._number << NUMBER_SHIFT
         with contextlib.suppress(MemoryError):  # the next call's bound is still there; the rest is sent after it
             self._outbox.flush()
-        self._now = _now_ms()
+        self._now = now_ms()
         self._flush_at = self._now + FLUSH_MS
 
     def _bound(self, memory_bytes: int) -> None:
@@ -213,7 +219,7 @@ def _raised(failed: BaseException, said: bytes, error: str = "") -> Finished:
     if not isinstance(failed, CallFailed):
         failed = functions.failed(failed)
     failure = with_output(failed.failure, said.decode(errors="replace")) if said else failed.failure
-    return Finished(Outcome.PROGRAM_ERROR, failure, 1, error or failed.error, said)
+    return Finished(PROGRAM_ERROR, failure, 1, error or failed.error, said)
 
 
 def _lacks_memory(failed: BaseException) -> bool:
@@ -222,7 +228,3 @@ def _lacks_memory(failed: BaseException) -> bool:
 
 def _nothing(item: bytes) -> bytes:
     raise AssertionError("no function is loaded")
-
-
-def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 STDOUT: Final = 1  # /dev/null in a worker
 
 
-def text_output(progress: Progress) -> io.TextIOWrapper:
-    """A text stream to stand for `sys.stdout` and `sys.stderr` both: what is printed stays in order."""
-    return io.TextIOWrapper(Ring(progress), encoding="utf-8", errors="backslashreplace", write_through=True)
-
-
 class Ring(io.BufferedIOBase):
     """Keeps the last bytes written, and counts them all."""
 
@@ -30,6 +25,7 @@ class Ring(io.BufferedIOBase):
     def __init__(self, progress: Progress) -> None:
         self._words = progress.words
         self._ring = progress.ring
+        self.used = False  # by the run under way; asked for each run, and quicker to tell than how much was printed
 
     def writable(self) -> bool:
         return True
@@ -47,7 +43,12 @@ class Ring(io.BufferedIOBase):
         self._ring[at : at + len(first)] = first
         self._ring[: len(kept) - len(first)] = kept[len(first) :]
         self._words[PRINTED] = printed + size
+        self.used = True
         return size
 
     def close(self) -> None:
         """Not done: the next run prints here too."""
+
+    def as_text(self) -> io.TextIOWrapper:
+        """A stream to stand for `sys.stdout` and `sys.stderr` both: what is printed stays in order."""
+        return io.TextIOWrapper(self, encoding="utf-8", errors="backslashreplace", write_through=True)

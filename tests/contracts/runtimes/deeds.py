@@ -239,3 +239,28 @@ def fail_to_set_up() -> None:
 
 def end_in_set_up() -> None:
     os._exit(7)
+
+
+def forge(count: int) -> int:
+    """Speak to the pool as if this were the worker itself."""
+    import stat
+
+    from crowdgrid.runtimes import Finished, Outcome, frames
+
+    forged = frames.encode(frames.Done([Finished(Outcome.OK, b"forged")] * count))
+    for descriptor in range(3, 64):
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, forged if count else b"\xff" * 64)
+        except OSError:
+            pass
+    time.sleep(3600)
+    return count
+
+
+def gag(value: int) -> int:
+    """Keep the worker from answering."""
+    from crowdgrid.runtimes.outbox import Outbox
+
+    Outbox.flush = lambda *args: time.sleep(3600)  # type: ignore[method-assign, assignment, return-value]
+    return value

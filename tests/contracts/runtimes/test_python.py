@@ -16,7 +16,7 @@ from crowdgrid import limits
 from crowdgrid.protocol import functions
 from crowdgrid.protocol.failures import Failure, unpack_failure
 from crowdgrid.protocol.values import unpack_value
-from crowdgrid.runtimes import Finished, Outcome, Run
+from crowdgrid.runtimes import Finished, Outcome, Run, errand
 from crowdgrid.runtimes.pool import Pool
 from crowdgrid.runtimes.python import PROGRAMS_LOADED, PythonRuntime
 from tests.contracts.runtimes.adapters import alive, function, play, stop, store, until
@@ -365,6 +365,31 @@ def test_a_module_that_ends_the_process_while_it_is_loaded_is_the_programs_error
     program = store(tmp_path, sent("same", text="import os\nos._exit(5)\n"))
     finished = play(PythonRuntime(), lambda runtime: runtime.run(*program, [call(1), call(2)]))
     assert told(finished) == ["The worker process ended while the function was loaded (exit code 5)."] * 2
+
+
+@pytest.mark.parametrize("count", [0, 5], ids=["garbage", "more results than asked for"])
+def test_a_function_that_speaks_for_its_worker_is_ended_with_it(tmp_path: Path, count: int) -> None:
+    finished = results(tmp_path, "forge", call(count), call(count))
+    assert {each.outcome for each in finished} == {Outcome.PROGRAM_ERROR}
+    assert {each.error for each in finished} == {
+        "The function ended its worker process (it closed a file that was not its own: the worker's line to its pool)."
+    }
+
+
+def test_a_worker_that_stops_answering_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errand, "BETWEEN_SECONDS", 0.1)
+    finished = results(tmp_path, "gag", call(1, timeout_ms=20))
+    assert told(finished) == ["The function ended its worker process (it stopped answering)."]
+
+
+def test_a_program_that_is_not_loaded_in_time_fails_all_its_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errand, "LOAD_SECONDS", 0.2)
+    program = store(tmp_path, sent("same", text="while True:\n    pass\n"))
+    finished = play(PythonRuntime(), lambda runtime: runtime.run(*program, [call(timeout_ms=50)] * 2))
+    late = "The function was not ready to be called within 0.2 s: its imports or its initializer."
+    assert told(finished) == [late] * 2
 
 
 # --- memory and output ---------------------------------------------------------------------------------

@@ -37,6 +37,11 @@ def test_only_the_nodes_errors_are_node_errors() -> None:
         sentences.exited(3, b""),
         sentences.trapped("x", b""),
         sentences.not_runnable("x"),
+        sentences.call_timed_out(10),
+        sentences.ended("exit code 0"),
+        sentences.ended_loading("exit code 0"),
+        sentences.loaded_too_long(1),
+        sentences.result_too_large(2, 1),
     ):
         assert finished.outcome is Outcome.PROGRAM_ERROR
         assert finished.exit_code != 0
@@ -46,3 +51,19 @@ def test_only_the_nodes_errors_are_node_errors() -> None:
 def test_other_peoples_words_are_made_fit_for_a_sentence() -> None:
     assert sentences.one_line("  Bad\x1b[31m thing. \n at 0x7f..\n") == "Bad?[31m thing"
     assert len(sentences.one_line("x" * 1000)) == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "memory_ran_out", "text"),
+    [
+        (0, False, "exit code 0"),
+        (3, True, "exit code 3"),
+        (-11, True, "signal SIGSEGV"),
+        (-9, False, "signal SIGKILL"),
+        (-9, True, "signal SIGKILL: the machine ran out of memory"),
+        (-40, False, "signal 40"),
+        (None, False, "it closed a file that was not its own: the worker's line to its pool"),
+    ],
+)
+def test_how_a_worker_ended_is_said_as_far_as_it_is_known(status: int | None, memory_ran_out: bool, text: str) -> None:
+    assert sentences.how_ended(status, memory_ran_out) == text
