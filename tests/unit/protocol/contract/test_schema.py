@@ -43,7 +43,7 @@ def test_every_reference_leads_to_a_definition() -> None:
 
 @SHAPES
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_whatever_is_sent_is_valid(shape: Shape, data: st.DataObject) -> None:
     """Any value of any message or part, as JSON shows it and as msgpack carries it."""
     value = data.draw(made(shape))
@@ -53,7 +53,7 @@ def test_whatever_is_sent_is_valid(shape: Shape, data: st.DataObject) -> None:
 
 @DIRECTIONS
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_whole_frames_are_valid(direction: Direction, data: st.DataObject) -> None:
     messages = data.draw(st.lists(st.one_of(*(made(shape) for shape in direction.messages)), max_size=3))
     validator(f"{direction.name}Frame", raw=True).validate(msgspec.msgpack.decode(codec.encode(messages)))
@@ -62,7 +62,7 @@ def test_whole_frames_are_valid(direction: Direction, data: st.DataObject) -> No
 
 @DIRECTIONS
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_schema_and_codec_refuse_the_same(direction: Direction, data: st.DataObject) -> None:
     """A real message with one thing in it, at any depth, replaced, dropped or added."""
     shape = data.draw(st.sampled_from(direction.messages))
