@@ -26,6 +26,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
         output: the end of what the call printed.
         attributes: what is set on it that is plain, as a packed dict; b"" for nothing.
         parts: the exceptions of a group.
+        in_initializer: it left the initializer, so that nothing was called.
     """
 
     type: str
@@ -37,6 +38,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     output: str = ""
     attributes: bytes = b""
     parts: tuple[Failure, ...] = ()
+    in_initializer: bool = False
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Failure)

@@ -16,10 +16,13 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
+from crowdgrid import limits
 from crowdgrid.errors import BadInput, BadProgram, CannotTravel
 from crowdgrid.protocol import captured
 from crowdgrid.protocol.calls import unpack_call
-from crowdgrid.protocol.failures import Failure, pack_failure
+from crowdgrid.protocol.failures import Failure, pack_failure, unpack_failure
 from crowdgrid.protocol.functions import FunctionProgram
 from crowdgrid.protocol.values import pack_value
 from crowdgrid.runtimes.rebuild import making, raised, stage
@@ -43,6 +46,10 @@ class CallFailed(Exception):
         self.failure = failure
 
 
+class InitializerFailed(CallFailed):
+    """The initializer raised. `failure` is what it raised, and says that it was the initializer."""
+
+
 class LoadedFunction:
     """A function that can be called with packed arguments.
 
@@ -63,6 +70,7 @@ def load(program: FunctionProgram) -> LoadedFunction:
     Raises:
         BadProgram: it can be made nowhere, or not by this Python; the message says which one it needs.
         Unavailable: something it needs is not on this node.
+        InitializerFailed: its initializer raised.
     """
     if program.codec == "pickle":
         from crowdgrid.runtimes.rebuild.unpickling import load_pickled
@@ -112,6 +120,13 @@ def failed(error: BaseException, pickled: bytes = b"") -> CallFailed:
         error.__traceback__ = None  # its frames hold what the call worked on
 
 
+def initializer_failed(error: BaseException, pickled: bytes = b"") -> InitializerFailed:
+    """What to raise for what an initializer raised."""
+    told = failed(error, pickled)
+    failure = msgspec.structs.replace(unpack_failure(told.failure), in_initializer=True)
+    return InitializerFailed(f"The initializer raised {told.error}"[: limits.ERROR_CHARS], pack_failure(failure))
+
+
 def _world_of(program: FunctionProgram, document: captured.Document) -> stage.World:
     """The world of the program's environment its modules fit into; a new one when they fit none."""
     if not program.environment:
@@ -147,7 +162,7 @@ def _initialize(program: FunctionProgram, world: stage.World) -> None:
     """Run the initializer, and keep what it set in the globals of modules of which only parts travelled.
 
     Raises:
-        BadProgram: it raised.
+        InitializerFailed: it raised.
     """
     document = captured.read_document(program.initializer)
     if not world.agrees(document.sources):
@@ -159,7 +174,7 @@ def _initialize(program: FunctionProgram, world: stage.World) -> None:
     try:
         fn()
     except BaseException as error:  # noqa: BLE001 - see `call`
-        raise BadProgram(f"The initializer of {program.name} raised {raised.one_line(error)}.") from None
+        raise initializer_failed(error) from None
     for name, home in homes.items():
         was = before[name]
         world.set[name] = {key: now for key, now in vars(home).items() if key not in was or was[key] is not now}

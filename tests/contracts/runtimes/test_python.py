@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from crowdgrid import limits
-from crowdgrid.protocol import functions
+from crowdgrid.protocol import functions, pickles
 from crowdgrid.protocol.failures import Failure, unpack_failure
 from crowdgrid.protocol.values import unpack_value
 from crowdgrid.runtimes import Finished, Outcome, Run, errand
@@ -549,6 +549,37 @@ def test_an_initializer_runs_once_in_each_worker(tmp_path: Path) -> None:
         assert [seen for _, *seen in finished] == [["set up", 0], ["set up", 0, 1]]
 
     play(PythonRuntime(), story)
+
+
+def test_an_initializer_that_raises_fails_every_call_and_says_so(tmp_path: Path) -> None:
+    program = with_set_up(tmp_path, "fail_to_set_up")
+    finished = play(PythonRuntime(), lambda runtime: runtime.run(*program, [call(1), call(2)]))
+    for each in finished:
+        assert each.error == "The initializer raised ValueError: no luck"
+        assert each.stderr == b"trying\n"
+        assert (failure(each).type, failure(each).in_initializer, failure(each).output) == (
+            "ValueError",
+            True,
+            "trying\n",
+        )
+    assert not failure(result(tmp_path, "halve", -1)).in_initializer
+
+
+def test_an_initializer_that_ends_its_worker_is_the_programs_error(tmp_path: Path) -> None:
+    program = with_set_up(tmp_path, "end_in_set_up")
+    finished = play(PythonRuntime(), lambda runtime: runtime.run(*program, [call(1), call(2)]))
+    assert told(finished) == ["The worker process ended while the function was loaded (exit code 7)."] * 2
+
+
+def test_a_pickled_function_runs_in_its_own_runtime_with_the_senders_modules(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("FACTOR = 3\n\n\ndef triple(value):\n    return FACTOR * value\n")
+    body = b"cmine\ntriple\n."  # a pickle: what `triple` is in the module `mine`
+    program = functions.pack(functions.FunctionProgram("pickle", "triple", HERE, body, "session", (str(tmp_path),)))
+    item = Run((), pickles.dumps(((7,), {})), call().limits)
+    [finished] = play(
+        PythonRuntime(name="python-pickle"), lambda runtime: runtime.run(*store(tmp_path, program), [item])
+    )
+    assert (finished.error, pickles.loads(finished.stdout)) == ("", 21)
 
 
 def test_a_worker_that_was_stopped_is_not_taken_for_one_that_hangs_between_calls(tmp_path: Path) -> None:

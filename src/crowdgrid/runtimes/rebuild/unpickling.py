@@ -31,6 +31,8 @@ _current = _Environment()
 
 def load_pickled(program: FunctionProgram) -> Callable[[bytes], bytes]:
     """Calls of the function of a program: packed arguments to packed result. Raises as `functions.load`."""
+    from crowdgrid.runtimes.functions import initializer_failed
+
     stage.leave()
     if not program.environment or program.environment != _current.name:
         _forget()
@@ -41,7 +43,7 @@ def load_pickled(program: FunctionProgram) -> Callable[[bytes], bytes]:
         try:
             first()
         except BaseException as error:  # noqa: BLE001 - whatever it raises
-            raise BadProgram(f"The initializer of {program.name} raised {raised.one_line(error)}.") from None
+            raise initializer_failed(error, _pickled(error)) from None
         _current.is_initialized = True
     return _caller(program.name, _unpickled(program.body, program))
 
