@@ -11,7 +11,7 @@ READY := .venv/.ready
 # With this set, our own modules would be compiled anew by each of the many processes of a grid.
 unexport PYTHONDONTWRITEBYTECODE
 
-$(READY): requirements.lock pyproject.toml scripts/setup
+$(READY): requirements.lock pyproject.toml scripts/setup scripts/installing
 	@scripts/setup
 
 .PHONY: help
@@ -19,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(READY) ## a hub and three agents on this machine, two real jobs, two kill -9
+demo: $(READY) ## a hub and three agents on this machine, three real jobs, three kill -9
 	@$(BIN)/crowdgrid demo
 
 .PHONY: test
@@ -45,6 +45,11 @@ type: $(READY) ## strict types
 bench: $(READY) ## measure; writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
+.PHONY: bench-peers
+bench-peers: $(READY) ## measure beside Dask, Ray, Celery, Parsl; writes docs/benchmarks-peers.md
+	@scripts/setup-peers
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
 .PHONY: docs
 docs: $(READY) ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -68,5 +73,5 @@ kernels-check: ## rebuild them aside and compare with the committed bytes
 
 .PHONY: clean
 clean: ## remove .venv and everything built
-	@rm -rf .venv site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-peers site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
