@@ -8,6 +8,9 @@ from __future__ import annotations
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from crowdgrid.protocol import functions
 from crowdgrid.protocol.calls import pack_call
@@ -30,3 +33,15 @@ def item(place: Path | float, runtime: str = "python") -> bytes:
     """The input of one call: where to leave the mark (or for how long to sleep)."""
     argument = str(place) if isinstance(place, Path) else place
     return pickle.dumps(((argument,), {})) if runtime == "python-pickle" else pack_call((argument,), {})
+
+
+def workers(agent: int) -> list[Any]:
+    """The processes of an agent (by its process id) that run Python programs."""
+    found = []
+    for child in psutil.Process(agent).children(recursive=True):
+        try:
+            if any(word in {"python", "python-pickle"} for word in child.cmdline()):
+                found.append(child)
+        except psutil.Error:  # it has just ended
+            continue
+    return found

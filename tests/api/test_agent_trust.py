@@ -59,23 +59,11 @@ async def answered(session: Session, sent: Sent) -> list[Any]:
     return unpack_answers(entry.payload)
 
 
-def pythons(agent: AgentProcess) -> list[Any]:
-    """Worker processes of the agent's that run Python programs."""
-    found = []
-    for child in psutil.Process(agent.process.pid).children(recursive=True):
-        try:
-            if any(word in {"python", "python-pickle"} for word in child.cmdline()):
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found
-
-
 async def working(agent: AgentProcess, count: int) -> list[Any]:
     """These processes, once there are so many."""
     async with asyncio.timeout(20):
         while True:
-            found = pythons(agent)
+            found = marks.workers(agent.process.pid)
             if len(found) == count:
                 return found
             await asyncio.sleep(0.01)
@@ -99,7 +87,7 @@ async def test_by_default_no_python_is_offered_fetched_or_run(hub: ScriptedHub, 
             assert await declined(session, sent) == "It runs nobody's Python."
             assert not sent.marked
         assert hub.blobs_got == []
-        assert pythons(agent) == []
+        assert marks.workers(agent.process.pid) == []
 
 
 @story
@@ -128,7 +116,7 @@ async def test_a_hub_that_leases_a_strangers_python_gets_it_back_unread(hub: Scr
             assert await declined(session, sent)
             assert not sent.marked, spec
         assert hub.blobs_got == [], "what does not run is not fetched either"
-        assert pythons(agent) == []
+        assert marks.workers(agent.process.pid) == []
         for owner in ("olga", "alice"):
             sent = Sent(hub, folder.parent / f"mark-of-{owner}", owner=owner)
             await session.send(sent.assign)

@@ -70,9 +70,7 @@ def command(
         if not no_agent:
             children.insert(0, _agent(here, folder, invitation, cpus, trusts, tls_cert))
         _sign_in(here, token, login)
-        _welcome(hub, settings, no_qr=no_qr)
-        if not no_agent:
-            click.echo(_python_told(trusts), err=True)
+        _welcome(hub, settings, "" if no_agent else _python_told(trusts), no_qr=no_qr)
         _watch(children)
     except KeyboardInterrupt:
         click.echo("\nEnding; what is kept is there the next time.", err=True)
@@ -172,7 +170,7 @@ def _trusts(folder: Path, url: str, given: Sequence[str]) -> tuple[str, ...]:
 def _python_told(trusts: Sequence[str]) -> str:
     from crowdgrid.core.unsandboxed import described
 
-    return f"This machine's agent: {described(trusts)} `crowdgrid agent python` changes it."
+    return f"Its agent: {described(trusts)} `crowdgrid agent python` changes that."
 
 
 def _sign_in(url: str, token: str, wanted: bool) -> None:
@@ -184,13 +182,15 @@ def _sign_in(url: str, token: str, wanted: bool) -> None:
         click.echo(f"You stay signed in to {known.url}; for this hub use --hub {url}, or `up --login`.", err=True)
 
 
-def _welcome(hub: Hub, settings: HubSettings, *, no_qr: bool) -> None:
+def _welcome(hub: Hub, settings: HubSettings, python: str, *, no_qr: bool) -> None:
     host, _ = settings.address
     made = hub.post("/v1/invitations", {"uses": 100, "expires_in": 86_400})
     outside = _reachable(settings, _address_in_network())
     link = f"{outside}/join#{made['code']}"
     click.echo(f"The hub is at {outside}; this machine works for it.")
     click.echo("Try:  crowdgrid run primes --range 0:10**9 --reduce sum")
+    if python:
+        click.echo(python)
     click.echo("\nInvitation for other machines, for one day:")
     click.echo(f"  crowdgrid join {outside} {made['code']}")
     click.echo(f"  {link}")
