@@ -84,11 +84,16 @@ def status_of(command: Callable[[], object]) -> int:
     except CrowdgridError as error:
         say(error)
         return code_of(error)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except BrokenPipeError:
+        return unread()
     except Exception as error:  # noqa: BLE001 — the last door: nobody sees a traceback unless they ask for it
         return _unforeseen(error)
+
+
+def unread() -> int:
+    """Nobody reads standard output any more (`| head` has seen enough), and that is no error: the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
 
 
 def say(error: CrowdgridError) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
 
 from crowdgrid.cli import endings
+from crowdgrid.cli.logs import logs
 from crowdgrid.cli.reach import Hub, grid, hub_options, json_option, part
-from crowdgrid.cli.showing import ago, facts, print_json, printable, share, table
-from crowdgrid.client import quantities
-from crowdgrid.errors import TimedOut
+from crowdgrid.cli.results import results
+from crowdgrid.cli.showing import ago, facts, print_json, share, span, table
+from crowdgrid.client import saying
+from crowdgrid.core.model import Counts
 
 EPILOG = """
 \b
@@ -18,11 +21,11 @@ Examples:
   crowdgrid jobs ls --state open --state sealed
   crowdgrid jobs show primes --follow
   crowdgrid jobs results primes --wait 10m
-  crowdgrid jobs logs primes                  what went wrong, run by run
+  crowdgrid jobs logs primes                  what its runs printed, and what went wrong
+  crowdgrid jobs retry squares                what failed, again
   crowdgrid jobs cancel primes
 """
 STATES = ("validating", "invalid", "open", "sealed", "completed", "final", "failed", "cancelled")
-WAIT_SECONDS_AT_ONCE = 30
 
 
 @click.group(epilog=EPILOG)
@@ -64,16 +67,26 @@ def show(job: str, follow: bool, as_json: bool, hub: str | None, token: str | No
     """One job: where it stands, what it was asked to do."""
     if follow:
         with grid(hub, token) as connected:
-            connected.job(job).wait(progress=True)
-    found = Hub(hub, token).get(f"/v1/jobs/{part(job)}")
+            connected.job(job).wait()
+    reached = Hub(hub, token)
+    found = reached.get(f"/v1/jobs/{part(job)}")
     if as_json:
         print_json(found)
     else:
-        _print_job(found)
+        _print_job(found, reached.function_name(found["spec"]))
     return endings.FAILED if follow and found["state"] in {"invalid", "failed", "cancelled"} else endings.OK
 
 
-def _print_job(job: dict[str, Any]) -> None:
+def _left(job: dict[str, Any]) -> str:
+    """How long the rest takes at the mean speed so far."""
+    done, units = job["counts"]["units_done"], job["counts"]["units"]
+    if job["state"] != "sealed" or job["paused"] or not 0 < done < units:
+        return ""
+    took = max(0.0, time.time() - job["created_at"] / 1000)
+    return f"about {span(took * (units - done) / done)}, at its speed so far"
+
+
+def _print_job(job: dict[str, Any], function: str) -> None:
     counts, spec = job["counts"], job["spec"]
     facts(
         [
@@ -85,10 +98,13 @@ def _print_job(job: dict[str, Any]) -> None:
             ("created", ago(job["created_at"])),
             ("ended", ago(job["ended_at"]) if job["ended_at"] else ""),
             ("units", f"{counts['units_done']:,} of {counts['units']:,} done ({_done(job)})"),
+            ("left", _left(job)),
             ("tasks", _tasks(counts)),
             ("errors", counts["errors"] or ""),
             ("leases lost", counts["lost"] or ""),
+            ("function", function),
             ("program", spec["program"]),
+            ("runtime", spec["runtime"]),
             ("arguments", " ".join(spec["args"])),
             ("split", spec["split"]["kind"]),
             ("reduce", spec["reduce"]),
@@ -115,49 +131,8 @@ def _errors(job: dict[str, Any]) -> object:
     return job["counts"]["errors"] or ""
 
 
-@command.command()
-@click.argument("job")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--after", type=int, help="The page after: what the last one said.")
-@json_option
-@hub_options
-def logs(job: str, limit: int, after: int | None, as_json: bool, hub: str | None, token: str | None) -> None:
-    """What went wrong, run by run: exit code, and the end of what the program wrote to standard error."""
-    page = Hub(hub, token).get(f"/v1/jobs/{part(job)}/errors", limit=limit, after=after)
-    if as_json:
-        print_json(page)
-        return
-    for error in page["errors"]:
-        where = f"unit {error['unit']:,}" if error["unit"] >= 0 else f"task {error['ordinal']:,}"
-        node = f" on node {error['node']}" if error["node"] else ""
-        click.echo(f"{where}{node}: {error['error']}")
-        for line in printable(error["stderr"]).splitlines():
-            click.echo(f"    {line}")
-    if not page["errors"]:
-        click.echo("Nothing went wrong.")
-    if "next" in page:
-        click.echo(f"There are more: --after {page['next']}", err=True)
-
-
-@command.command()
-@click.argument("job")
-@click.option("--wait", metavar="TIME", is_flag=False, flag_value="7d", default="", help="Wait for the job to end.")
-@click.option("--partial", is_flag=True, help="Leave out the runs that failed.")
-@json_option
-@hub_options
-def results(job: str, wait: str, partial: bool, as_json: bool, hub: str | None, token: str | None) -> None:
-    """The job's answer: what the reducer made of all outputs."""
-    from crowdgrid.cli.run import print_answer
-
-    seconds = quantities.seconds(wait) if wait else 0.0
-    with grid(hub, token) as connected:
-        found = connected.job(job)
-        if not wait and found.state not in {"completed", "final", "failed", "cancelled", "invalid"}:
-            raise TimedOut(
-                f"The job is {found.state}: {found.counts.units_done:,} of {found.counts.units:,} units are done.",
-                hint="Add --wait, or follow it with `crowdgrid jobs show --follow`.",
-            )
-        print_answer(found.result(seconds or None, partial=partial, progress=True), as_json)
+command.add_command(logs)
+command.add_command(results)
 
 
 def _steer(verb: str, told: str, help_text: str) -> None:
@@ -174,4 +149,16 @@ def _steer(verb: str, told: str, help_text: str) -> None:
 _steer("cancel", "Cancelled {}.", "End jobs for good; what runs is withdrawn.")
 _steer("pause", "Paused {}: what runs goes on.", "Start nothing more of jobs; what runs goes on.")
 _steer("resume", "Resumed {}.", "Undo pause.")
-_steer("retry", "Retrying {}.", "Run failed and abandoned tasks again.")
+
+
+@command.command()
+@click.argument("names", metavar="JOB...", nargs=-1, required=True)
+@hub_options
+def retry(names: tuple[str, ...], hub: str | None, token: str | None) -> None:
+    """Run what failed again, also of jobs that have ended."""
+    reached = Hub(hub, token)
+    for name in names:
+        counts = reached.get(f"/v1/jobs/{part(name)}")["counts"]
+        failed = saying.failed(Counts(errors=counts["errors"], abandoned=counts["abandoned"]))
+        reached.post(f"/v1/jobs/{part(name)}/retry")
+        click.echo(f"Retrying {name}: {failed}." if failed else f"Nothing of {name} failed.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ import click
 
 from crowdgrid.client import background
 from crowdgrid.client.login import address
+from crowdgrid.client.programs import function_name
 from crowdgrid.client.rest import Rest
 from crowdgrid.errors import Conflict, NotFound
 
@@ -52,6 +53,10 @@ class Hub:
         """Do it. Raises CrowdgridError."""
         return background.run(self._rest.post(path, body))
 
+    def function_name(self, spec: dict[str, Any]) -> str:
+        """The Python function a job calls, "" for other programs."""
+        return background.run(function_name(self._rest, spec["runtime"], spec["program"]))
+
     def header(self, path: str, name: str) -> str:
         """A header of the answer from there, "" when it has none. Raises CrowdgridError."""
         return str(background.run(self._rest.ask("GET", path)).headers.get(name, ""))
@@ -81,11 +86,11 @@ def _begins(did: str, letters: str) -> bool:
     return len(letters) >= KEY_LETTERS_MIN and did.removeprefix("did:key:z6Mk").startswith(letters)
 
 
-def grid(url: str | None, token: str | None) -> Grid:
-    """A connection with a link, for what runs longer than one answer."""
+def grid(url: str | None, token: str | None, trust: Sequence[str] = ()) -> Grid:
+    """A connection with a link, for what runs longer than one answer; `trust` as of `connect`."""
     from crowdgrid.client.grid import connect
 
-    return connect(url, token)
+    return connect(url, token, trust=trust)
 
 
 def part(text: str) -> str:

@@ -21,13 +21,14 @@ COMMANDS: Final = {
     "join": ("join", "Lend this machine to a grid, by its address and an invitation."),
     "agent": ("agent", "Run this machine's agent; pause, limit or end what it lends."),
     "run": ("run", "Run a program over an input and print the answer."),
+    "map": ("map", "Call a Python function for each line of a file or pipe."),
     "jobs": ("jobs", "List, follow, steer jobs; fetch their results."),
     "nodes": ("nodes", "List and drain nodes."),
     "why": ("why", "Why a job, task or node is as it is."),
     "login": ("login", "Sign in to a hub."),
     "token": ("token", "Make and revoke tokens and invitations."),
     "doctor": ("doctor", "What this machine can run, what is missing, the way to the hub."),
-    "demo": ("demo", "A hub and three agents, two real jobs, two kill -9."),
+    "demo": ("demo", "A hub and three agents, three real jobs, three kill -9."),
     "version": ("version", "Which version this is."),
 }
 
@@ -37,6 +38,7 @@ Examples:
   crowdgrid demo                                    see it work
   crowdgrid up                                      a grid on this machine
   crowdgrid run primes --range 0:10**9 --reduce sum
+  crowdgrid map square.py:square --range 0:1000     your own Python function
   crowdgrid join http://192.168.1.5:7070 CODE       lend this machine
 
 \b
@@ -60,6 +62,12 @@ class Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # before click ends with 1 for it
+            raise endings.Ending(endings.unread()) from None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):

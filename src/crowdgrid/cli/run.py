@@ -137,7 +137,7 @@ def _detach(job: Job, as_json: bool) -> int:
 def _follow(job: Job, wait: float | None, as_json: bool, *, partial: bool) -> int:
     called = job.name or job.id
     try:
-        answer = job.result(wait, partial=partial, progress=True)
+        answer = job.result(wait, partial=partial)
     except KeyboardInterrupt:
         return _interrupted(job, called)
     except JobFailed as error:

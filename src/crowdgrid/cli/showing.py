@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crowdgrid.client.saying import printable, span
+
+__all__ = ["ago", "bytes_text", "console", "facts", "print_json", "printable", "share", "span", "table"]
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -55,27 +59,9 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
         click.echo(f"{name:<{width}}  {f'{value:,}' if type(value) is int else printable(str(value))}")
 
 
-def printable(text: str) -> str:
-    """Somebody else's words, safe for a terminal: control characters, but for line ends and tabs, become U+FFFD."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-
-
 def ago(ms: int) -> str:
     """How long ago, for people."""
     return f"{span(max(0.0, time.time() - ms / 1000))} ago" if ms else "never"
-
-
-def span(seconds: float) -> str:
-    """A duration in its two largest units."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    if minutes < 120:
-        return f"{minutes} min {int(seconds % 60)} s"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def bytes_text(count: int) -> str:

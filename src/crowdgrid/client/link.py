@@ -85,8 +85,10 @@ class Link:
         """
         self._task = asyncio.get_running_loop().create_task(self._run(patience))
         up = asyncio.ensure_future(self._up.wait())
-        await asyncio.wait([self._task, up], return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
+        try:
+            await asyncio.wait([self._task, up], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            up.cancel()
         if self._failure is not None:
             raise self._failure
 

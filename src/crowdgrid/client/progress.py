@@ -133,7 +133,8 @@ def display_for(title: str, wanted: Wanted) -> tuple[Callable[[], Display] | Non
 
         return (lambda: NotebookBar(title)), after
     if on_terminal():
-        return (lambda: Terminal(title)), after
+        began = time.monotonic()
+        return (lambda: Terminal(title, began)), after
     return ((lambda: Lines(title)), 0.0) if wanted else (None, 0.0)
 
 
@@ -241,14 +242,16 @@ class Screen:
         self._progress: RichProgress | None = None
         self._open = 0
 
-    def add(self, title: str) -> TaskID:
-        """A new bar."""
+    def add(self, title: str, began: float) -> TaskID:
+        """A new bar, of something that `began` then (monotonic seconds)."""
         with self.lock:
             if self._progress is None:
                 self._progress = _new_picture()
                 self._progress.start()
             self._open += 1
-            return self._progress.add_task(title, total=None, done="", said="")
+            bar = self._progress.add_task(title, total=None, done="", said="")
+            self._progress.tasks[-1].start_time = began
+            return bar
 
     def draw(self, bar: TaskID, now: Standing) -> None:
         """Move a bar."""
@@ -302,8 +305,8 @@ def _new_picture() -> RichProgress:
 class Terminal:
     """A bar on the terminal."""
 
-    def __init__(self, title: str) -> None:
-        self._bar = SCREEN.add(title)
+    def __init__(self, title: str, began: float) -> None:
+        self._bar = SCREEN.add(title, began)
 
     def draw(self, now: Standing) -> None:
         SCREEN.draw(self._bar, now)

@@ -260,7 +260,7 @@ with showing("outer", None, job(units=2)), showing("inner", None, job(units=3)):
 
 def test_a_bar_steps_aside_for_other_words() -> None:
     screen, _ = on_terminal("""
-with progress.Watch(lambda: progress.Terminal("squares"), job(units=2)) as watch:
+with progress.Watch(lambda: progress.Terminal("squares", 0.0), job(units=2)) as watch:
     drawn.wait(30)
     with watch.aside():
         print("words", file=sys.stderr)
