@@ -36,13 +36,14 @@ class Captured(NamedTuple):
     """A function that was captured.
 
     Attributes:
-        program: its bytes, as `protocol.functions.pack` makes them.
+        program: its bytes, as `protocol.functions.pack` makes them. body: the function alone, see `FunctionProgram`.
         exceptions: classes of exceptions that travelled with it or that it refers to.
         current: whether what it refers to is still the same; costs microseconds, more where it captures large
             lists or arrays.
     """
 
     program: bytes
+    body: bytes
     exceptions: tuple[type[BaseException], ...]
     current: Callable[[], bool]
 
@@ -79,16 +80,16 @@ def capture(
     if codec != "msgpack":
         raise BadInput(f"There is no codec {codec!r}.", hint='Use "msgpack" or "pickle".')
     refuse_as_a_task(fn, name)
-    graph, body = _collected(fn, name)
+    graph, body = collected(fn, name)
     watches = [graph.watch]
     exceptions = dict(graph.exceptions)
     initial = b""
     if first is not None:
-        begun, initial = _collected(first, name_of(first))
+        begun, initial = collected(first, name_of(first))
         watches.append(begun.watch)
         exceptions |= begun.exceptions
     program = FunctionProgram("msgpack", name, sys.version_info[:2], body, environment, (), initial)
-    return Captured(pack(program), tuple(exceptions), lambda: all(watch.unchanged() for watch in watches))
+    return Captured(pack(program), body, tuple(exceptions), lambda: all(watch.unchanged() for watch in watches))
 
 
 def name_of(fn: Any) -> str:
@@ -117,7 +118,8 @@ def refuse_as_a_task(fn: Any, name: str) -> None:
         )
 
 
-def _collected(fn: Callable[..., Any], name: str) -> tuple[Graph, bytes]:
+def collected(fn: Callable[..., Any], name: str) -> tuple[Graph, bytes]:
+    """What a function refers to, and the packed document of it. Raises CannotTravel."""
     whole: dict[str, c.Source] = {}
     while True:
         graph = Graph(name, whole)

@@ -19,6 +19,7 @@ import msgspec
 from crowdgrid.client.capture import constants, modules, names
 from crowdgrid.client.capture.functions import found_names, is_plain, no_source
 from crowdgrid.client.capture.graph import Graph
+from crowdgrid.client.capture.references import is_found_elsewhere
 from crowdgrid.client.capture.refusing import PICKLE, Place
 from crowdgrid.client.capture.source import FoundClass, NoSource, find_class
 from crowdgrid.errors import CannotTravel
@@ -52,11 +53,27 @@ def look_into(graph: Graph, index: int, cls: type, place: Place) -> None:
         home=home,
         text=graph.text(found.text, found.file),
         uses=found_names(graph, now, namespace, attributes, place) if by_parts else {},
-        names=found_names(graph, then, namespace, attributes, place) if by_parts else {},
+        names=found_names(graph, [*then, *_annotating(found, namespace)], namespace, attributes, place)
+        if by_parts
+        else {},
         attributes={key: graph.add(value, place.at(key)) for key, value in _changed(cls, found)},
     )
     for imported in modules.imported_by(found.tree, str(namespace.get("__package__") or "")):
         graph.import_when_called(imported, place)
+
+
+def _annotating(found: FoundClass, namespace: dict[str, Any]) -> list[str]:
+    """Installed things its attributes' annotations name: a dataclass looks `ClassVar` up, though nothing evaluates it."""
+    if not found.node.later_annotations:
+        return []
+    names = {
+        node.id: None
+        for statement in found.tree.body
+        if isinstance(statement, ast.AnnAssign)
+        for node in ast.walk(statement.annotation)
+        if isinstance(node, ast.Name)
+    }
+    return [name for name in names if name in namespace and is_found_elsewhere(namespace[name])]
 
 
 def _changed(cls: type, found: FoundClass) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ _MODULE: Final = frozenset({"__name__", "__file__", "__package__", "__builtins__
 
 def look_into(graph: Graph, index: int, fn: FunctionType, place: Place) -> None:
     """Complete the node of a function that travels by its source. Raises CannotTravel."""
-    name = fn.__name__
+    name = "lambda" if fn.__name__ == "<lambda>" else fn.__name__
     try:
         found = find_function(fn)
     except NoSource as error:

@@ -1,7 +1,7 @@
 """Makes a program of a function by cloudpickle, for machines that trust one another.
 
-Here too the source of truth is what the function is now: it is pickled again to see whether it has changed, unless
-all of it is a name in an importable module.
+Here too the source of truth is what the function is now. Whether it has changed is told by what it refers to, where that
+could be captured as source too; otherwise it is pickled again and compared.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from crowdgrid.client.capture.watching import Watch
 from crowdgrid.errors import CannotTravel
 from crowdgrid.protocol.functions import FunctionProgram, pack
 from crowdgrid.protocol.pickles import dumps
@@ -34,7 +35,20 @@ def capture_pickled(
 
     body, initial = pickled()
     program = FunctionProgram("pickle", name, sys.version_info[:2], body, environment, paths, initial)
-    return Captured(pack(program), (), lambda: (body, initial) == pickled())
+    watches = _watches([fn] if first is None else [fn, first], name)
+    if watches is None:
+        return Captured(pack(program), body, (), lambda: (body, initial) == pickled())
+    return Captured(pack(program), body, (), lambda: all(watch.unchanged() for watch in watches))
+
+
+def _watches(functions: list[Callable[..., Any]], name: str) -> list[Watch] | None:
+    """What tells whether they changed; None: nothing cheaper than pickling them again."""
+    from crowdgrid.client.capture import collected
+
+    try:
+        return [collected(fn, name)[0].watch for fn in functions]
+    except CannotTravel:
+        return None
 
 
 def _pickled(fn: Callable[..., Any], name: str) -> bytes:

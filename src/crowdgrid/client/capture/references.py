@@ -6,6 +6,7 @@ A name is only taken if it leads to this very object here.
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Container, Iterator
 from types import BuiltinFunctionType, MethodType
 from typing import Any
@@ -22,7 +23,30 @@ def reference(value: Any, whole: Container[str]) -> tuple[str, str] | None:
     for module, qualname in _names(value):
         if (module in whole or is_installed(module)) and leads_to(module, qualname, value):
             return module, qualname
-    return None
+    return _found_anywhere(value)
+
+
+def is_found_elsewhere(value: Any) -> bool:
+    """Whether it is an installed module, or has a name in one."""
+    if isinstance(value, types.ModuleType):
+        return is_installed(value.__name__)
+    return reference(value, ()) is not None
+
+
+def _found_anywhere(value: Any) -> tuple[str, str] | None:
+    """A name in `types`, which calls some things other than they do; or in any module that is imported here."""
+    shown = next((name for name, known in vars(types).items() if known is value), None)
+    if shown is not None:
+        return "types", shown
+    name = getattr(value, "__name__", None)
+    if not isinstance(name, str):
+        return None
+    found = [module for module, loaded in list(sys.modules.items()) if _holds(loaded, name, value)]
+    return next(((module, name) for module in sorted(found, key=len) if is_installed(module)), None)
+
+
+def _holds(module: Any, name: str, value: Any) -> bool:
+    return isinstance(module, types.ModuleType) and vars(module).get(name) is value
 
 
 def leads_to(module: str, qualname: str, value: Any) -> bool:

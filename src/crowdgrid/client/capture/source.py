@@ -10,7 +10,6 @@ Notebooks, doctests and consoles that keep their lines in `linecache` are files 
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
 import linecache
 import sys
@@ -18,14 +17,12 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
+from crowdgrid.client.capture.parsed import Defined, first_line, parsed
 from crowdgrid.protocol.captured import Class, Function, Text
 from crowdgrid.runtimes.rebuild import compiling
 
 _ANNOTATIONS: Final = 0x1000000  # CO_FUTURE_ANNOTATIONS
 _NESTED: Final = inspect.CO_NESTED  # the factory makes it so
-_BLOCKS: Final = (ast.If, ast.Try, ast.With, ast.For, ast.While)
-
-Defined = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 class NoSource(Exception):
@@ -63,7 +60,7 @@ def find_function(fn: FunctionType) -> FoundFunction:
     code = fn.__code__
     for fresh in (False, True):
         lines = _lines(code, fn.__globals__, fresh)
-        for tree, inside in _candidates(lines, code):
+        for tree, inside in parsed(lines).functions.get((code.co_firstlineno, code.co_name), ()):
             found = _found_function(code, tree, inside, lines)
             if _is_what_runs(found, code, lines):
                 return found
@@ -100,52 +97,6 @@ def _short(name: str) -> str:
     return name if name.startswith("<") else name.replace("\\", "/").rpartition("/")[2]
 
 
-@functools.lru_cache(maxsize=64)
-def _parsed(text: str) -> tuple[tuple[Defined, str], ...]:
-    """Each function in a file, with the class it stands in."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return ()
-    found: list[tuple[Defined, str]] = []
-    todo: list[tuple[ast.AST, str]] = [(tree, "")]
-    while todo:
-        node, inside = todo.pop()
-        if isinstance(node, Defined):
-            found.append((node, inside))
-        within = node.name if isinstance(node, ast.ClassDef) else inside
-        todo += [(child, within) for child in ast.iter_child_nodes(node)]
-    return tuple(found)
-
-
-@functools.lru_cache(maxsize=64)
-def _imported(text: str) -> tuple[str, ...]:
-    """Names a file's top level imports."""
-    found: dict[str, None] = {}
-    todo: list[ast.AST] = [ast.parse(text)]
-    for node in todo:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            found.update((alias.asname or alias.name.partition(".")[0], None) for alias in node.names)
-        elif not isinstance(node, Defined | ast.ClassDef):
-            todo += ast.iter_child_nodes(node)
-    found.pop("*", None)
-    return tuple(found)
-
-
-def first_line(node: Defined | ast.ClassDef) -> int:
-    """The line of a definition's first decorator, or of itself."""
-    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
-    return min([node.lineno, *[each.lineno for each in decorators]])
-
-
-def _candidates(lines: list[str], code: CodeType) -> Iterator[tuple[Defined, str]]:
-    for node, inside in _parsed("".join(lines)):
-        if first_line(node) == code.co_firstlineno:
-            name = compiling.LAMBDA if isinstance(node, ast.Lambda) else node.name
-            if name == code.co_name:
-                yield node, inside
-
-
 def _found_function(code: CodeType, tree: Defined, inside: str, lines: list[str]) -> FoundFunction:
     assert tree.end_lineno is not None
     assert tree.end_col_offset is not None
@@ -166,7 +117,7 @@ def _found_function(code: CodeType, tree: Defined, inside: str, lines: list[str]
 
 def _is_what_runs(found: FoundFunction, code: CodeType, lines: list[str]) -> bool:
     try:
-        return same_code(compiling.function_code(found.node, found.text, _imported("".join(lines))), code)
+        return same_code(compiling.function_code(found.node, found.text, parsed(lines).imported), code)
     except (SyntaxError, ValueError):
         return False
 
@@ -210,8 +161,8 @@ def find_class(cls: type) -> FoundClass:
     for file, lines in _class_files(cls):
         trees = [
             node
-            for node in _top_level(lines)
-            if node.name == cls.__name__ and first_line(node) == vars(cls).get("__firstlineno__", first_line(node))
+            for node in parsed(lines).classes.get(cls.__name__, ())
+            if first_line(node) == vars(cls).get("__firstlineno__", first_line(node))
         ]
         methods = {code.co_firstlineno for code in _methods(cls) if code.co_filename == file}
         for tree in reversed(trees):
@@ -252,29 +203,12 @@ def _is_cell(name: str) -> bool:
     return name.startswith("<") or "ipykernel" in name
 
 
-def _top_level(lines: list[str]) -> Iterator[ast.ClassDef]:
-    try:
-        todo: list[ast.stmt] = list(reversed(ast.parse("".join(lines)).body))
-    except (SyntaxError, ValueError, RecursionError):
-        return
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.ClassDef):
-            yield node
-        elif isinstance(node, _BLOCKS):
-            todo += [child for child in reversed(list(ast.walk(node))) if isinstance(child, ast.ClassDef)]
-
-
 def _found_class(cls: type, tree: ast.ClassDef, file: str, lines: list[str]) -> FoundClass:
     first = first_line(tree)
     text = Text(_short(file), first, "".join(lines[first - 1 : tree.end_lineno]))
-    later = any(code.co_flags & _ANNOTATIONS for code in _methods(cls)) or _says_annotations(lines)
+    later = any(code.co_flags & _ANNOTATIONS for code in _methods(cls)) or parsed(lines).later_annotations
     node = Class(home="", name=cls.__name__, text=0, line=first, column=tree.col_offset, later_annotations=later)
-    return FoundClass(node, text, file, tree, compiling.class_code(node, text, _imported("".join(lines))))
-
-
-def _says_annotations(lines: list[str]) -> bool:
-    return any(line.startswith("from __future__ import") and "annotations" in line for line in lines)
+    return FoundClass(node, text, file, tree, compiling.class_code(node, text, parsed(lines).imported))
 
 
 def _check_methods(cls: type, found: FoundClass) -> None:

@@ -13,7 +13,6 @@ The client compiles too, to see that the source it found is what runs.
 from __future__ import annotations
 
 import ast
-import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from types import CodeType
@@ -25,7 +24,7 @@ from crowdgrid.protocol.captured import Class, Function, Text
 LAMBDA: Final = "<lambda>"
 _FACTORY: Final = "_crowdgrid_factory"  # part of qualified names until they are set right
 _ANNOTATIONS: Final = 0x1000000  # CO_FUTURE_ANNOTATIONS
-_OPTIMIZED: Final = inspect.CO_OPTIMIZED  # of functions; class bodies are not
+_OPTIMIZED: Final = 0x1  # CO_OPTIMIZED: functions are, class bodies are not
 
 
 def function_code(function: Function, text: Text, imported: Iterable[str] = ()) -> CodeType:
@@ -57,9 +56,10 @@ def function_code(function: Function, text: Text, imported: Iterable[str] = ()) 
     factory = ast.parse(f"def {_FACTORY}({', '.join(function.free)}): pass")
     made = factory.body[0]
     assert isinstance(made, ast.FunctionDef)
-    made.body = body
-    if not function.inside and not function.stop and name not in function.free:
-        made.body = [ast.Global([name]), node]  # it calls itself as a global, not as a variable of the factory
+    defined = function.inside or ("" if function.stop else name)
+    own = bool(defined) and defined not in function.free
+    # What the factory defines is a global to the function, as it was, and no variable of the factory.
+    made.body = [ast.Global([defined]), *body] if own else body
     factory.body[:0] = _never(imported)
     whole = compile(
         ast.fix_missing_locations(factory),

@@ -14,15 +14,14 @@ import importlib.machinery
 import linecache
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.abc import InspectLoader, MetaPathFinder
-from types import CodeType, ModuleType
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 from crowdgrid.protocol.captured import Source
 
 
-class World(MetaPathFinder, InspectLoader):
-    """Modules that travelled whole; imported from here while the world is on stage."""
+class World:
+    """Modules that travelled whole; a finder and loader of them while the world is on stage."""
 
     def __init__(self) -> None:
         self.sources: dict[str, Source] = {}
@@ -42,16 +41,20 @@ class World(MetaPathFinder, InspectLoader):
         source = self.sources.get(fullname)
         if source is None:
             return None
-        spec = importlib.machinery.ModuleSpec(fullname, self, origin=source.file, is_package=source.package)
+        spec = importlib.machinery.ModuleSpec(fullname, cast(Any, self), origin=source.file, is_package=source.package)
         spec.has_location = True
         return spec
 
     def get_source(self, fullname: str) -> str:
         return self.sources[fullname].text
 
-    def get_code(self, fullname: str) -> CodeType:
-        source = self.sources[fullname]
-        return compile(source.text, source.file, "exec", dont_inherit=True)
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """The usual kind of module will do."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        source = self.sources[module.__name__]
+        code = compile(source.text, source.file, "exec", dont_inherit=True)
+        exec(code, vars(module))  # noqa: S102 - this is what importing is
 
     def is_package(self, fullname: str) -> bool:
         return self.sources[fullname].package
@@ -89,7 +92,7 @@ def enter(scene: Scene) -> None:
     sys.modules.update(scene.homes)
     sys.modules.update(scene.world.modules)
     if scene.world.sources:
-        sys.meta_path.insert(0, scene.world)
+        sys.meta_path.insert(0, cast(Any, scene.world))
     for file, lines in scene.lines.items():
         linecache.cache[file] = (0, None, lines, file)
 
