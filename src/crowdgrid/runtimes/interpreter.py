@@ -135,7 +135,7 @@ class PythonKind:
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are a function's failures too
             failed = error
         if self._forked:
-            os._exit(failed is not None)
+            os._exit(_status(failed))
         self._now = now = monotonic_ns() // 1_000_000
         said = self._said() if self._ring.used else b""
         if failed is not None or len(result) > run.limits.output_bytes:
@@ -164,7 +164,7 @@ class PythonKind:
             return sentences.result_too_large(size, run.limits.output_bytes, said)
         if isinstance(failed, Unavailable):
             return sentences.node_error(failed.message)
-        if _lacks_memory(failed):
+        if isinstance(_cause(failed), MemoryError):
             self._bound(UNBOUNDED)
             if self._ran:
                 self._outbox.leave(None)
@@ -222,8 +222,16 @@ def _raised(failed: BaseException, said: bytes, error: str = "") -> Finished:
     return Finished(PROGRAM_ERROR, failure, 1, error or failed.error, said)
 
 
-def _lacks_memory(failed: BaseException) -> bool:
-    return isinstance(failed.__context__ if isinstance(failed, CallFailed) else failed, MemoryError)
+def _cause(failed: BaseException) -> BaseException | None:
+    return failed.__context__ if isinstance(failed, CallFailed) else failed
+
+
+def _status(failed: BaseException | None) -> int:
+    """With which exit code a process ends that came back from the call so."""
+    cause = failed and _cause(failed)
+    if isinstance(cause, SystemExit):
+        return cause.code & 0xFF if isinstance(cause.code, int) else int(cause.code is not None)
+    return int(failed is not None)
 
 
 def _nothing(item: bytes) -> bytes:

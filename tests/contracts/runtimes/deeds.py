@@ -140,6 +140,13 @@ def fork_and_raise() -> int:
     return 1
 
 
+def fork_and_exit(code: Any) -> int:
+    child = os.fork()
+    if not child:
+        sys.exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def fork_and_stay(folder: str) -> int:
     child = os.fork()
     if not child:

@@ -450,6 +450,10 @@ def test_a_forked_child_that_comes_back_from_the_call_never_answers(tmp_path: Pa
     assert told(results(tmp_path, name, *[call()] * 20)) == [1] * 20
 
 
+def test_a_forked_child_may_say_how_it_ends(tmp_path: Path) -> None:
+    assert told(results(tmp_path, "fork_and_exit", *map(call, (None, 0, 7, "text")))) == [0, 0, 7, 1]
+
+
 def test_what_a_call_started_ends_with_its_worker(tmp_path: Path) -> None:
     async def story(runtime: Pool) -> None:
         child = value(await one(runtime, function(tmp_path, "fork_and_stay"), str(tmp_path)))
