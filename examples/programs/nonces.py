@@ -7,7 +7,7 @@ from where import grid
 
 import crowdgrid as cg
 
-block = json.loads((Path(__file__).parent / "data/bitcoin_headers.json").read_text())["blocks"][0]
+block = json.loads((Path(__file__).parents[1] / "data/bitcoin_headers.json").read_text())["blocks"][0]
 
 with grid() as g:
     window = cg.Range(2_050_000_000, 2_100_000_000, piece=1_000_000)
