@@ -1,4 +1,4 @@
-"""`crowdgrid demo`: a hub and three agents, two real jobs, two kill -9, and what came of it.
+"""`crowdgrid demo`: a hub and three agents, three real jobs, three kill -9, and what came of it.
 
 Everything is the real thing: `crowdgrid hub` and `crowdgrid agent run` as processes of their own, a durable store, SIGKILL.
 Nothing is shown that was not measured, and the exit status says whether all of it is right.
@@ -23,6 +23,10 @@ What happens:
   2. The primes below 10^10 are counted. At 25 % one of three agents is killed with SIGKILL, at 50 % (or
      once the agent's tasks are done by others, if that is later) the hub is, and started again. Both must
      have recovered within 15 s, and the count must be 455,052,511.
+  3. A Python function counts the nodes in the syntax trees of Python's standard library (without its tests),
+     here alone and then on the agents that are left. At 40 % one of their worker processes is killed with
+     SIGKILL in the midst of a file, which another one has to count. Every kind of node must come to the
+     number counted here.
 
 \b
 {endings.TABLE}
@@ -34,13 +38,15 @@ What happens:
 @click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON at the end.")
 @click.option("--search-window", type=click.IntRange(10**4, 1 << 32), default=10**8, hidden=True)
 @click.option("--below", type=click.IntRange(10**6), default=10**10, hidden=True)
-def command(keep: str | None, as_json: bool, search_window: int, below: int) -> int:
-    """See it work: real jobs on a hub and three agents of this machine, two of which are killed meanwhile."""
+@click.option("--files", type=click.IntRange(0), default=0, hidden=True)
+def command(keep: str | None, as_json: bool, search_window: int, below: int, files: int) -> int:
+    """See it work: real jobs on a hub and three agents of this machine, while agent, hub and worker are killed."""
     from crowdgrid.cli.demo.primes import count_primes
     from crowdgrid.cli.demo.processes import Crowd
     from crowdgrid.cli.demo.report import Report
     from crowdgrid.cli.demo.search import search_all
     from crowdgrid.cli.demo.stage import stage
+    from crowdgrid.cli.demo.trees import count_trees
 
     began = time.monotonic()
     with (
@@ -51,7 +57,8 @@ def command(keep: str | None, as_json: bool, search_window: int, below: int) -> 
         shown.say(f"A hub at {crowd.url} and {len(crowd.agents)} agents, each a process of its own.")
         searches = search_all(crowd, shown, search_window)
         count = count_primes(crowd, shown, below)
-    report = Report(searches, count, time.monotonic() - began)
+        trees = count_trees(crowd, shown, files)
+    report = Report(searches, count, trees, time.monotonic() - began)
     if as_json:
         print_json(report.as_json())
     else:

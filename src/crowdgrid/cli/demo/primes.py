@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from crowdgrid import kernels
+from crowdgrid.cli.demo.kill import Kill
 from crowdgrid.cli.demo.watch import Watch
 from crowdgrid.client.job import Job
 from crowdgrid.client.splits import Range
@@ -28,28 +29,8 @@ if TYPE_CHECKING:
 TASKS: Final = 32_000
 KNOWN: Final = {10**6: 78_498, 10**7: 664_579, 10**8: 5_761_455, 10**9: 50_847_534, 10**10: 455_052_511}
 VICTIM: Final = "agent-2"
-RECOVERY_SECONDS_MAX: Final = 15.0
 GIVE_UP_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.02
-
-
-@dataclass(slots=True)
-class Kill:
-    """What was killed, when, and how long it took until work went on.
-
-    Attributes:
-        at: share of the job that was done. held: tasks leased to it at that moment.
-    """
-
-    what: str
-    at: float
-    held: int
-    seconds: float = -1.0
-
-    @property
-    def right(self) -> bool:
-        """Whether the grid recovered in time."""
-        return 0 <= self.seconds <= RECOVERY_SECONDS_MAX
 
 
 @dataclass(slots=True)
@@ -86,8 +67,7 @@ def count_primes(crowd: Crowd, shown: Stage, below: int) -> Count:
         answer = None
     took = time.monotonic() - act.watch.began
     act.watch.stop()
-    names = crowd.names()
-    shares = {names.get(did, did): count for did, count in act.watch.by_node.items()}
+    shares = act.watch.by_name(crowd.names())
     return Count(below, answer, KNOWN.get(below), act.watch.tasks, took, shares, kills)
 
 

@@ -1,4 +1,4 @@
-"""The processes of the demonstration: one hub that can be killed and started again, three agents."""
+"""The processes of the demonstration: one hub that can be killed and started again, three agents, their workers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+import psutil
 
 from crowdgrid.client import background
 from crowdgrid.client.address import Address
@@ -79,7 +81,7 @@ class Crowd:
         return Child(
             name,
             ["agent", "run", "--hub", self.url, "--data", str(data), "--name", name, "--cpus", "1", "--no-limits",
-             "--with-parent"],
+             "--python", "own", "--with-parent"],
             log=self.folder / f"{name}.log",
             secrets={"CROWDGRID_INVITATION": self._invitation},
         )  # fmt: skip
@@ -111,6 +113,28 @@ class Crowd:
     def kill_agent(self, name: str) -> None:
         """SIGKILL."""
         self.agents.pop(name).kill()
+
+    def stop_worker(self, pid: int) -> str:
+        """Stop (not end) a worker process; returns the agent whose it is, "" when it is none of ours or gone."""
+        try:
+            worker = psutil.Process(pid)
+            parent = worker.ppid()
+            agent = next((name for name, child in self.agents.items() if child.pid == parent), "")
+            if agent:
+                worker.suspend()
+                while worker.status() != psutil.STATUS_STOPPED:
+                    time.sleep(0.001)
+        except psutil.NoSuchProcess:
+            return ""
+        return agent
+
+    def let_worker_go_on(self, pid: int) -> None:
+        """Undo `stop_worker`."""
+        psutil.Process(pid).resume()
+
+    def kill_worker(self, pid: int) -> None:
+        """SIGKILL a worker that is stopped."""
+        psutil.Process(pid).kill()
 
     def kill_hub(self) -> None:
         """SIGKILL, and start it again."""

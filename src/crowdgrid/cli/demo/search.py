@@ -103,12 +103,7 @@ def _search(crowd: Crowd, shown: Stage, block: Block, size: int) -> Search:
         found=found,
         hash=hash_of(block.header, found) if found is not None else "",
         tasks=watch.tasks,
-        by_node=_by_name(crowd, watch),
+        by_node=watch.by_name(crowd.names()),
         seconds=ended - began,
         stopped_seconds=stopped,
     )
-
-
-def _by_name(crowd: Crowd, watch: Watch) -> dict[str, int]:
-    names = crowd.names()
-    return {names.get(did, did): count for did, count in watch.by_node.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from crowdgrid.client import background
 from crowdgrid.client.job import Job
@@ -47,6 +47,10 @@ class Watch:
         resumed = self._link.resumed
         if not self.went_on and resumed is not None and self.tasks > resumed.validated:
             self.went_on = self.last
+
+    def by_name(self, names: Mapping[str, str]) -> dict[str, int]:
+        """Tasks by the names of nodes, given those by did:key."""
+        return {names.get(did, did): count for did, count in self.by_node.items()}
 
     def stop(self) -> None:
         """Read no more."""
