@@ -44,10 +44,11 @@ Fn: TypeAlias = Callable[..., Any]
 class Program:
     """A function ready to be sent: its bytes, their digest, and how its calls are written."""
 
-    __slots__ = ("codec", "content", "digest", "seen")
+    __slots__ = ("body", "codec", "content", "digest", "seen")
 
     def __init__(self, seen: Captured, codec: Codec) -> None:
         self.seen = seen
+        self.body = seen.body
         self.content = seen.program
         self.digest = hashlib.sha256(seen.program).hexdigest()
         self.codec = codec
@@ -67,6 +68,7 @@ class Calling:
         self._initializer = initializer
         self._initargs = initargs
         self._environment = secrets.token_hex(8)
+        self._apply: Program | None = None
         self._lock = threading.Lock()
         self._programs: OrderedDict[tuple[int, str], tuple[Fn, Program]] = OrderedDict()
         self._calls: OrderedDict[tuple[str, Options, int], Calls] = OrderedDict()
@@ -125,15 +127,15 @@ class Calling:
 
     def _applied(self, fn: Fn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, bytes]:
         """A call of `fn` as a call of the one program that calls what is sent with it."""
-        from crowdgrid.protocol import functions, pickles  # loaded by who uses pickles
+        from crowdgrid.protocol import pickles  # loaded by who uses pickles
         from crowdgrid.runtimes.apply import apply
 
-        program = self._captured(apply, "pickle")
+        program = self._apply = self._apply or self._captured(apply, "pickle")
         if isinstance(fn, FunctionType):
-            written = functions.read(self._captured(fn, "pickle").content).body
+            written = self._captured(fn, "pickle").body
         else:  # an object made for one call, which may be large: not to be kept
             written = pickles.dumps(fn)
-        return program, program.codec.call((written, args, kwargs), {})
+        return program, program.codec.call((written, *args), kwargs)
 
     def _calls_of(self, program: Program, options: Options, parallel: int) -> Calls:
         key = (program.digest, options, parallel)

@@ -32,7 +32,7 @@ from crowdgrid.protocol.packing import packed_bytes
 
 WINDOW_CALLS: Final = 64
 WINDOW_CALLS_MAX: Final = 20_000
-QUICK_SECONDS: Final = 0.25  # calls answered sooner than this: the grid takes more
+QUICK_SECONDS: Final = 0.25  # a window answered sooner than this may be twice as large
 
 
 class Calls:
@@ -64,7 +64,8 @@ class Calls:
         self._made: deque[tuple[Future[Any], bytes]] = deque()  # and not handed over yet
         self._woken = False
         self._given: dict[int, Future[Any]] = {}  # by unit: with the grid
-        self._given_at: dict[int, float] = {}  # by the first unit of an append
+        self._full: tuple[int, float] | None = None  # the unit that filled the window, and when it was handed over
+        self._judged: m.JobInfo | None = None  # the counters the window was judged by last
         self._rows: deque[m.ResultRow] = deque()
         self._owed = 0  # rows the hub's window is short of
         self._news = asyncio.Event()
@@ -146,7 +147,8 @@ class Calls:
         while (room := self._room(job)) > 0 and (chunk := self._next_chunk(room)):
             first = job.units
             self._given.update(enumerate([future for future, _ in chunk], first))
-            self._given_at[first] = asyncio.get_running_loop().time()
+            if self._made and len(self._given) >= self._window and self._full is None:
+                self._full = (first + len(chunk) - 1, asyncio.get_running_loop().time())
             try:
                 answer = await append_chunk(job, [item for _, item in chunk], self._put_blob)
             except CrowdgridError as error:
@@ -161,13 +163,14 @@ class Calls:
             self._refused(first, count, error)
 
     def _refused(self, first: int, count: int, error: CrowdgridError) -> None:
-        self._given_at.pop(first, None)
+        self._full = None
         for unit in range(first, first + count):
             if (future := self._given.pop(unit, None)) is not None:
                 settle(future, error=error)
 
     def _room(self, job: JobLink) -> int:
-        if self._grows and self._made and len(self._given) >= self._window:
+        if self._grows and self._made and len(self._given) >= self._window and self._judged is not job.info:
+            self._judged = job.info
             counts = job.info.counts
             if counts.units_cut == counts.units and counts.in_queue <= counts.in_progress // 2:
                 self._grow()  # nothing waits at the hub: there are more workers than calls
@@ -212,13 +215,15 @@ class Calls:
             self._owed = 0
 
     def _answer(self, row: m.ResultRow, payload: bytes, refused: CrowdgridError | None) -> None:
-        for unit in range(row.start, row.stop):
-            began = self._given_at.pop(unit, None)
-            if began is not None and self._grows and asyncio.get_running_loop().time() - began < QUICK_SECONDS:
+        if self._full is not None and row.start <= self._full[0] < row.stop:
+            # How long the call took that went in last says how long the whole window takes.
+            if self._grows and asyncio.get_running_loop().time() - self._full[1] < QUICK_SECONDS:
                 self._grow()
+            self._full = None
         try:
-            for unit, ok, outcome in self._outcomes.of(row, payload, refused):
+            for unit, answer in enumerate(self._outcomes.answers(row, payload, refused), row.start):
                 if (future := self._given.pop(unit, None)) is not None:
+                    ok, outcome = self._outcomes.outcome(answer, row, unit)
                     settle(future, value=outcome) if ok else settle(future, error=outcome)
         except Exception as error:  # noqa: BLE001 — a result that cannot be read is its own calls' failure
             for unit in range(row.start, row.stop):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, Final, Protocol
 
 from crowdgrid.core.reducing.answers import Answer
@@ -17,6 +18,12 @@ from crowdgrid.protocol import calls, values
 from crowdgrid.protocol.failures import unpack_failure
 
 RUNTIMES: Final = {"msgpack": "python", "pickle": "python-pickle"}
+
+
+class BrokenInitializer(RemoteError, BrokenExecutor):
+    """The initializer of an executor raised, so none of its calls can be made."""
+
+    code = "broken_initializer"
 
 
 class Codec(Protocol):
@@ -100,8 +107,13 @@ def python_label() -> str:
 def _exception(answer: Answer, where: str, classes: Sequence[type[BaseException]], *, unpickle: bool) -> BaseException:
     from crowdgrid.client.raising import to_exception
 
-    if not answer.data:  # the worker was ended before the function could say anything
+    failure = unpack_failure(answer.data) if answer.data else None
+    if failure is not None and failure.in_initializer:
+        broken = BrokenInitializer(f"The initializer of the executor raised {failure.type}: {failure.message}")
+        broken.__cause__ = to_exception(failure, classes=classes, where=where, unpickle=unpickle)
+        return broken
+    if failure is None:  # the worker was ended before the function could say anything
         error = RemoteError(answer.error)
         error.add_note(where)
         return error
-    return to_exception(unpack_failure(answer.data), classes=classes, where=where, unpickle=unpickle)
+    return to_exception(failure, classes=classes, where=where, unpickle=unpickle)

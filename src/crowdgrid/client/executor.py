@@ -8,23 +8,29 @@ dies takes only its own call with it.
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
+import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crowdgrid.client import background, current
 from crowdgrid.client.calling import Calling
+from crowdgrid.client.codec import BrokenInitializer
 from crowdgrid.client.futures import GridFuture
 from crowdgrid.client.options import Options
-from crowdgrid.errors import BadInput, TimedOut, Unavailable
+from crowdgrid.errors import BadInput, CrowdgridError, TimedOut, Unavailable
 
 if TYPE_CHECKING:
     from crowdgrid.client.grid import Grid
+    from crowdgrid.client.mapping import Mapped
 
 T = TypeVar("T")
+log = logging.getLogger("concurrent.futures")  # where pools say it
 
 
 class Executor(concurrent.futures.Executor):
@@ -62,8 +68,11 @@ class Executor(concurrent.futures.Executor):
         self._grid.connection.executors.add(self._calling)
         self._lock = threading.Lock()
         self._waited_for: weakref.WeakSet[GridFuture[Any]] = weakref.WeakSet()
-        self._maps: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._maps: list[Mapped[Any]] = []  # those not taken to their end
         self._shut = False
+        self._broken: BaseException | None = None  # what the initializer raised
+        self._initializes = initializer is not None
+        atexit.register(self._at_exit)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> GridFuture[T]:
         """See `concurrent.futures.Executor.submit`; arguments may be futures."""
@@ -71,7 +80,9 @@ class Executor(concurrent.futures.Executor):
             self._check_open()
             future: GridFuture[T] = self._calling.submit(fn, args, kwargs, self._options, parallel=self._parallel)
             self._waited_for.add(future)
-            return future
+        if self._initializes:
+            future.add_done_callback(self._look_for_breakage)
+        return future
 
     def map(
         self,
@@ -99,44 +110,61 @@ class Executor(concurrent.futures.Executor):
         with self._lock:
             self._check_open()
             mapped = self._calling.map(fn, zip(*iterables), options, progress=False)
-            self._maps.add(mapped)
-        return _within(mapped, give_up_at)
+            self._maps.append(mapped)
+        return _within(mapped, give_up_at, self._maps)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `concurrent.futures.Executor.shutdown`."""
         with self._lock:
             self._shut = True
-        waited_for = list(self._waited_for)
+            waited_for, maps = list(self._waited_for), list(self._maps)
         if cancel_futures:
             for future in waited_for:
                 future.cancel()
+            for mapped in maps:
+                mapped.close()
         if wait:
-            concurrent.futures.wait(waited_for)
-            self._close()
+            self._end(waited_for, maps)
         else:
-            threading.Thread(target=self._close_later, args=(waited_for,), daemon=True).start()
+            threading.Thread(target=self._end, args=(waited_for, maps), daemon=True).start()
 
-    def _close_later(self, waited_for: list[GridFuture[Any]]) -> None:
+    def _end(self, waited_for: list[GridFuture[Any]], maps: list[Mapped[Any]]) -> None:
         concurrent.futures.wait(waited_for)
-        self._close()
-
-    def _close(self) -> None:
+        for mapped in maps:
+            mapped.finish()
+        atexit.unregister(self._at_exit)
         self._grid.connection.executors.discard(self._calling)
         background.run(self._calling.close(Unavailable("The executor was shut down.")))
 
+    def _at_exit(self) -> None:
+        """The program ends: what was submitted is computed first, as by pools of processes."""
+        with suppress(CrowdgridError):
+            self.shutdown()
+
+    def _look_for_breakage(self, future: concurrent.futures.Future[Any]) -> None:
+        if self._broken is None and not future.cancelled():
+            error = future.exception()
+            if isinstance(error, concurrent.futures.BrokenExecutor):
+                self._broken = error
+                log.critical("Exception in initializer:", exc_info=error)
+
     def _check_open(self) -> None:
+        if self._broken is not None:
+            raise BrokenInitializer(str(self._broken))
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
 
-def _within(mapped: Any, give_up_at: float | None) -> Iterator[Any]:
+def _within(mapped: Mapped[T], give_up_at: float | None, kept: list[Mapped[T]]) -> Iterator[T]:
+    """As in the standard library: a map nobody begins to take is computed all the same, one begun and left is not."""
     try:
         while True:
-            left = None if give_up_at is None else max(0.0, give_up_at - time.monotonic())
-            yield mapped.next(left)
+            yield mapped.next(None if give_up_at is None else max(0.0, give_up_at - time.monotonic()))
     except StopIteration:
         return
     except TimedOut as error:
         raise TimeoutError(error.message) from None
     finally:
         mapped.close()
+        with suppress(ValueError):
+            kept.remove(mapped)

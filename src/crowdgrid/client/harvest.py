@@ -99,7 +99,10 @@ class Harvest:
 
     async def _read(self, task: m.ResultRow, payload: bytes) -> list[tuple[int, bool, Any]]:
         if self._outcomes is not None:
-            return list(self._outcomes.of(task, payload, await self._outcomes.check(task, payload)))
+            answers = self._outcomes.answers(task, payload, await self._outcomes.check(task, payload))
+            return [
+                (unit, *self._outcomes.outcome(answer, task, unit)) for unit, answer in enumerate(answers, task.start)
+            ]
         if why := failure_of(task):
             stop = task.stop if self._each else task.start + 1
             return [(unit, False, RemoteError(why)) for unit in range(task.start, stop)]

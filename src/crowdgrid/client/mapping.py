@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from crowdgrid import limits
 from crowdgrid.client import background
 from crowdgrid.client.arrivals import Arrivals
 from crowdgrid.client.codec import Codec
@@ -116,6 +117,13 @@ class Taking:
             return [(task, payload, await self._outcomes.check(task, payload)) for task, payload in tasks]
         return [(task, payload, None) for task, payload in tasks]
 
+    async def finish(self) -> None:
+        """Wait until everything is computed, however much of it was taken."""
+        self.taken = limits.JOB_ITEMS
+        self.told()
+        while not (self._closed or self.job.ended or self.job.failure):
+            await self.job.changed()
+
     def told(self) -> None:
         """More was taken: the input may go on."""
         self.job.tell()
@@ -197,6 +205,11 @@ class Mapped(Iterator[R], Generic[R]):
 
         return notebook.mapped(self._taking.job)
 
+    def finish(self) -> None:
+        """Have all of it computed, whether somebody takes the results or not; returns when it is."""
+        self._closing.detach()
+        background.run(self._taking.finish())
+
     def close(self) -> None:
         """Take no more; what is not computed yet is cancelled."""
         self._values.close()
@@ -209,7 +222,8 @@ class Mapped(Iterator[R], Generic[R]):
         """
         found: list[tuple[bool, Any]] = []
         for task, payload, refused in await self._taking.take():
-            found += [(ok, outcome) for _, ok, outcome in self._outcomes.of(task, payload, refused)]
+            answers = self._outcomes.answers(task, payload, refused)
+            found += [self._outcomes.outcome(answer, task, unit) for unit, answer in enumerate(answers, task.start)]
             self._taking.taken += task.stop - task.start
         self._taking.told()
         return found
@@ -230,12 +244,12 @@ def _values(
 
     try:
         with showing(title, progress, taking.job) as moved:
+            # Nothing here may hold on to a result: it is the caller's alone.
+            value = outcomes.value_or_exception if return_exceptions else outcomes.value
             while tasks := background.run(taking.take()):
                 for task, payload, refused in tasks:
-                    for _, ok, outcome in outcomes.of(task, payload, refused):
-                        if not ok and not return_exceptions:
-                            raise outcome
-                        yield outcome
+                    for unit, answer in enumerate(outcomes.answers(task, payload, refused), task.start):
+                        yield value(answer, task, unit)
                     taking.taken += task.stop - task.start
                     moved(taking.taken)
                 background.loop().call_soon_threadsafe(taking.told)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, Final
 
 from crowdgrid.client.codec import Codec
 from crowdgrid.client.rows import answers_of, failure_of
 from crowdgrid.client.trust import Trust
+from crowdgrid.core.reducing.answers import Answer
 from crowdgrid.errors import CrowdgridError, RemoteError
 from crowdgrid.protocol import messages as m
 
@@ -25,6 +26,7 @@ class Outcomes:
 
     def __init__(self, codec: Codec, program: str, trust: Trust | None = None) -> None:
         self.codec = codec
+        self._value = codec.value
         self.signed = trust is not None
         self._program = program
         self._trust = trust
@@ -39,47 +41,59 @@ class Outcomes:
             return error
         return None
 
-    def of(
+    def answers(
         self, task: m.ResultRow, payload: bytes, refused: CrowdgridError | None = None
-    ) -> Iterator[tuple[int, bool, Any]]:
-        """(unit, whether it returned, its value or exception) for each call of a task, in order.
+    ) -> Sequence[Answer | BaseException]:
+        """One for each call of a task, in order: its answer, or why it has none.
 
-        `refused`: what `check` said; then it is the outcome of every one of them.
+        `refused`: what `check` said; then it is why none of them has.
+
+        Raises:
+            BadInput: the payload is not what such a task has.
         """
         if refused is not None:
-            return ((unit, False, refused) for unit in range(task.start, task.stop))
+            return [refused] * (task.stop - task.start)
         if why := failure_of(task):
-            return (
-                (unit, False, _placed(RemoteError(why), self._where(task, unit)))
-                for unit in range(task.start, task.stop)
-            )
-        return self._each(task, payload)
+            return [RemoteError(why) for _ in range(task.start, task.stop)]
+        return answers_of(task, payload)
 
-    def _each(self, task: m.ResultRow, payload: bytes) -> Iterator[tuple[int, bool, Any]]:
-        value = self.codec.value
-        unit = task.start
-        for answer in answers_of(task, payload):
-            if answer.ok:
-                try:
-                    found = value(answer.data)
-                except Exception as error:  # noqa: BLE001 — what cannot be read here is this call's failure alone
-                    yield unit, False, self._unreadable(error, task, unit)
-                else:
-                    yield unit, True, found
-            else:
-                yield unit, False, self.codec.exception(answer, self._where(task, unit))
-            unit += 1
+    def value(self, answer: Answer | BaseException, task: m.ResultRow, unit: int) -> Any:
+        """What a call returned. Raises what it raised.
 
-    def _unreadable(self, error: Exception, task: m.ResultRow, unit: int) -> BaseException:
-        told = RemoteError(f"What the call returned cannot be read here: {type(error).__name__}: {error}")
-        told.__cause__ = error
-        return _placed(told, self._where(task, unit))
+        Nothing here holds on to it: who takes results one after the other has one at a time.
+        """
+        if type(answer) is Answer and answer.ok:
+            try:
+                return self._value(answer.data)
+            except Exception as error:
+                told = RemoteError(f"What the call returned cannot be read here: {type(error).__name__}: {error}")
+                told.add_note(self._where(task, unit))
+                raise told from error
+        raise self.exception(answer, task, unit)
+
+    def value_or_exception(self, answer: Answer | BaseException, task: m.ResultRow, unit: int) -> Any:
+        """What a call returned, or what it raised."""
+        try:
+            return self.value(answer, task, unit)
+        except BaseException as error:  # noqa: BLE001 — it is what was asked for
+            return error.with_traceback(None)
+
+    def outcome(self, answer: Answer | BaseException, task: m.ResultRow, unit: int) -> tuple[bool, Any]:
+        """(True, what a call returned) or (False, what it raised)."""
+        try:
+            return True, self.value(answer, task, unit)
+        except BaseException as error:  # noqa: BLE001 — it is what was asked for
+            return False, error.with_traceback(None)
+
+    def exception(self, answer: Answer | BaseException, task: m.ResultRow, unit: int) -> BaseException:
+        """What a call without a value is to raise."""
+        where = self._where(task, unit)
+        if isinstance(answer, Answer):
+            return self.codec.exception(answer, where)
+        if where not in getattr(answer, "__notes__", ()):
+            answer.add_note(where)
+        return answer
 
     def _where(self, task: m.ResultRow, unit: int) -> str:
         node = f" on node …{task.node[-NODE_CHARS:]}" if task.node else ""
         return f"It was call {unit:,}{node}."
-
-
-def _placed(error: BaseException, where: str) -> BaseException:
-    error.add_note(where)
-    return error

@@ -14,7 +14,7 @@ from crowdgrid.protocol import pickles
 FUNCTIONS_KEPT: Final = 256
 
 
-def apply(function: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def apply(function: bytes, /, *args: Any, **kwargs: Any) -> Any:
     """Call a pickled function. Raises what it raises, and what reading it raises."""
     return _function(function)(*args, **kwargs)
 

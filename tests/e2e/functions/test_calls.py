@@ -201,7 +201,7 @@ def test_a_result_that_cannot_travel_is_an_error_that_says_so(grid: cg.Grid) -> 
 
         return socket.socket()
 
-    with pytest.raises(RemoteError, match="socket"):
+    with pytest.raises(CannotTravel, match="socket"):
         opened.remote()
 
 

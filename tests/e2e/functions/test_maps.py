@@ -139,13 +139,25 @@ def test_failed_calls_of_a_job_are_listed_and_run_again(grid: cg.Grid, tmp_path:
     assert grid.job("gated").result(SECONDS) == list(range(6))
 
 
-def test_a_job_can_be_paused_resumed_and_asked_why(grid: cg.Grid) -> None:
-    job = square.spawn_map(range(10), name="pausing")
+@cg.function
+def wait_for(gate: str) -> bool:
+    import pathlib
+    import time
+
+    while not pathlib.Path(gate).exists():
+        time.sleep(0.01)
+    return True
+
+
+def test_a_job_can_be_paused_resumed_and_asked_why(grid: cg.Grid, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    job = wait_for.options(piece=1).spawn_map([str(gate)] * 10, name="pausing")
     job.fed()
     job.pause()
-    assert job.why()["reasons"]
+    assert any("paused" in reason["text"] for reason in job.why()["reasons"])
+    gate.touch()
     job.resume()
-    assert job.result(SECONDS) == [x * x for x in range(10)]
+    assert job.result(SECONDS) == [True] * 10
 
 
 RESUMED = """
