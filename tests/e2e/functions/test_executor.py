@@ -45,7 +45,10 @@ class Point:
 
 def test_executors_and_futures_pass_cpythons_own_tests(tmp_path: Path) -> None:
     place = next((each for each in PLACES if (each / "test_concurrent_futures.py").is_file()), None)
-    assert place is not None, "CPython's tests are missing: apt-get install libpython3.11-testsuite"
+    if place is None:
+        lacking = "CPython's tests are missing: apt-get install libpython3.11-testsuite"
+        assert not os.environ.get("CI"), lacking
+        pytest.skip(lacking)
     (tmp_path / "test").symlink_to(place)
     command = [sys.executable, str(HERE / "cpython_suite.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
