@@ -125,8 +125,8 @@ class Programs:
     async def _content(self, digest: str) -> bytes:
         for _ in range(2):
             path = await self.path(digest)
-            data = await asyncio.to_thread(_read, path)
-            if hashlib.sha256(data).hexdigest() == digest:
+            data = await asyncio.to_thread(_read, path, digest)
+            if data is not None:
                 return data
             self._drop(digest)  # damaged or gone: fetch it anew
         raise Unavailable(f"The blob {digest[:12]}… cannot be read back from this node's disk.")
@@ -161,11 +161,13 @@ class Programs:
             (self._folder / digest).unlink()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, digest: str) -> bytes | None:
+    """The content; None when it cannot be read or is not what it was. In a thread: an input may have hundreds of MB."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError:
-        return b""
+        return None
+    return data if hashlib.sha256(data).hexdigest() == digest else None
 
 
 def _found(folder: Path) -> list[tuple[str, int]]:
