@@ -20,8 +20,8 @@ from crowdgrid.core.model import GridRow
 from crowdgrid.errors import Fenced
 from crowdgrid.store import Batch, Opened, faults, postgres_link, rows, sweep
 from crowdgrid.store.reads import SqlReads
-from crowdgrid.store.revision import needed
-from crowdgrid.store.statements_postgres import DDL, QUERIES, REVISIONS, UPSERTS, WRITES
+from crowdgrid.store.revision import needed, newest
+from crowdgrid.store.statements_postgres import DDL, QUERIES, UPGRADES, UPSERTS, WRITES
 
 T = TypeVar("T")
 
@@ -116,10 +116,10 @@ class PostgresStore(SqlReads):
         found = None
         if "alembic_version" in tables:
             found = await writer.fetchval(QUERIES["revision"][0])
-        for statement in needed("postgresql", self.place, tables, found, known=REVISIONS, ddl=DDL):
+        for statement in needed(self.place, tables, found, upgrades=UPGRADES, ddl=DDL):
             await writer.execute(statement, timeout=postgres_link.OPEN_SECONDS)
         if not tables:
-            await writer.execute(WRITES["stamp"][0], REVISIONS[-1])
+            await writer.execute(WRITES["stamp"][0], newest(UPGRADES))
 
     async def _take_over(self, writer: Any, grid_id: bytes, id_key: bytes) -> None:
         there = await writer.fetchrow(QUERIES["grid"][0])

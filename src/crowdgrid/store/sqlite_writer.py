@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 from crowdgrid.core.model import GridRow
 from crowdgrid.errors import Fenced
 from crowdgrid.store import Batch, Opened, checkpoint, faults, rows, sqlite_file, sweep
-from crowdgrid.store.revision import needed
-from crowdgrid.store.statements_sqlite import DDL, QUERIES, REVISIONS, UPSERTS, WRITES
+from crowdgrid.store.revision import needed, newest
+from crowdgrid.store.statements_sqlite import DDL, QUERIES, UPGRADES, UPSERTS, WRITES
 
 T = TypeVar("T")
 
@@ -89,10 +89,10 @@ class Writer:
         found = None
         if "alembic_version" in tables:
             found = next((row[0] for row in connection.execute(QUERIES["revision"][0])), None)
-        for statement in needed("sqlite", str(self._path), tables, found, known=REVISIONS, ddl=DDL):
+        for statement in needed(str(self._path), tables, found, upgrades=UPGRADES, ddl=DDL):
             connection.execute(statement)
         if not tables:
-            connection.execute(WRITES["stamp"][0], (REVISIONS[-1],))
+            connection.execute(WRITES["stamp"][0], (newest(UPGRADES),))
 
     def _take_over(self, connection: sqlite3.Connection, grid_id: bytes, id_key: bytes) -> None:
         there = connection.execute(QUERIES["grid"][0]).fetchone()

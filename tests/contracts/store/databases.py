@@ -11,17 +11,18 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from crowdgrid.store import Store
-from crowdgrid.store.migrate import script
+from crowdgrid.store import Store, statements_postgres, statements_sqlite
 from crowdgrid.store.postgres import PostgresStore
-from crowdgrid.store.revision import statements
+from crowdgrid.store.revision import Upgrades
 from crowdgrid.store.sqlite import SqliteStore
+from tests.contracts.store import alembic_itself
 
 
 class Database(Protocol):
     """An empty database and the store in it."""
 
-    dialect: str
+    upgrades: Upgrades
+    url: str
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
@@ -31,12 +32,17 @@ class Database(Protocol):
         """Everything that makes up the schema, in a form two of which can be compared."""
         ...
 
+    def made_by_alembic(self, revision: str) -> None:
+        """Make the schema of a revision as Alembic itself does, whatever was generated from it."""
+        ...
+
 
 class SqliteDatabase:
-    dialect = "sqlite"
+    upgrades: Upgrades = statements_sqlite.UPGRADES
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.url = str(path)
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self._path)
@@ -61,12 +67,15 @@ class SqliteDatabase:
         )
         return [*tables, *columns, *[(*row[:2], re.sub(r"\s+", " ", row[2])) for row in indexes]]
 
+    def made_by_alembic(self, revision: str) -> None:
+        alembic_itself.migrate_sqlite(self._path, revision)
+
 
 class PostgresDatabase:
-    dialect = "postgresql"
+    upgrades: Upgrades = statements_postgres.UPGRADES
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+        self._dsn = self.url = dsn
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         async def whole() -> list[tuple[Any, ...]]:
@@ -93,8 +102,12 @@ class PostgresDatabase:
         )
         return [*columns, *indexes, *constraints]
 
+    def made_by_alembic(self, revision: str) -> None:
+        async def whole() -> None:
+            connection = await asyncpg.connect(self._dsn)
+            try:
+                await connection.execute(alembic_itself.script("postgresql", revision))
+            finally:
+                await connection.close()
 
-def migrate(database: Database, start: str, stop: str) -> None:
-    """Lead the database from one revision to another, as `open` does."""
-    for statement in statements(script(database.dialect, start=start, stop=stop)):
-        database.run(statement)
+        asyncio.run(whole())

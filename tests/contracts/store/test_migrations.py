@@ -1,27 +1,38 @@
-"""The schema made at once and the schema reached by migrating are the same, and migrating keeps every row."""
+"""The schema made at once, the one reached by upgrading and Alembic's are the same, and upgrading keeps every row."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import pytest
 
 from crowdgrid.core.model import AssignmentState, Outcome, TaskState
-from crowdgrid.errors import Unavailable
-from crowdgrid.store import migrate as migrating
-from crowdgrid.store import postgres, sqlite_writer
-from crowdgrid.store.migrate import revisions
+from crowdgrid.errors import Fenced, Unavailable
+from crowdgrid.store import (
+    alembic_scripts,
+    generate,
+    postgres,
+    sqlite_file,
+    sqlite_writer,
+    statements_postgres,
+    statements_sqlite,
+)
 from tests.contracts.store import records
-from tests.contracts.store.databases import Database, PostgresDatabase, SqliteDatabase, migrate
+from tests.contracts.store.databases import Database, PostgresDatabase, SqliteDatabase
+from tests.contracts.store.disks import tiny_disk
 from tests.contracts.store.places import GRID_ID, ID_KEY, take_over
 
 FIXTURES = Path(__file__).parent / "revisions"
-REVISIONS = revisions()
+REVISIONS = [*statements_sqlite.UPGRADES]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -66,21 +77,45 @@ def fill(database: Database, revision: str) -> dict[str, int]:
     return {table: len(rows) for table, rows in tables.items()}
 
 
-def test_schema_made_at_once_is_the_schema_reached_by_migrating(database: Database, other: Database) -> None:
+def revision_of(database: Database) -> str:
+    ((found,),) = database.run("SELECT version_num FROM alembic_version")
+    return str(found)
+
+
+def test_schema_made_at_once_is_the_schema_alembic_makes(database: Database, other: Database) -> None:
     open_and_close(database)
-    migrate(other, "base", "head")
+    other.made_by_alembic(REVISIONS[-1])
     assert database.schema() == other.schema()
-    assert database.run("SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
-    assert other.run("SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+    assert revision_of(database) == revision_of(other) == REVISIONS[-1]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_upgraded_schema_is_the_schema_alembic_makes(database: Database, other: Database, revision: str) -> None:
+    """The way every store takes that an earlier version made: from each revision, by the committed statements."""
+    database.made_by_alembic(revision)
+    open_and_close(database)
+    other.made_by_alembic(REVISIONS[-1])
+    assert database.schema() == other.schema()
+    assert revision_of(database) == REVISIONS[-1]
+
+
+def test_committed_statements_make_every_revision_as_alembic_makes_it(database: Database, other: Database) -> None:
+    assert [*statements_sqlite.UPGRADES] == [*statements_postgres.UPGRADES]
+    for revision, statements in database.upgrades.items():
+        for statement in statements:
+            database.run(statement)
+        assert revision_of(database) == revision
+    other.made_by_alembic("head")
+    assert database.schema() == other.schema()
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_store_of_every_revision_is_opened_with_its_rows(database: Database, revision: str) -> None:
     """A revision needs its rows in `revisions/`: without them nobody knows whether the next one keeps them."""
-    migrate(database, "base", revision)
+    database.made_by_alembic(revision)
     counts = fill(database, revision)
     open_and_close(database)
-    assert database.run("SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+    assert revision_of(database) == REVISIONS[-1]
     for table, count in counts.items():
         assert database.run(f"SELECT count(*) FROM {table}") == [(count,)], table  # noqa: S608
     asyncio.run(check_records(database, revision))
@@ -88,7 +123,7 @@ def test_store_of_every_revision_is_opened_with_its_rows(database: Database, rev
 
 def test_what_a_migrated_store_is_given_comes_back(database: Database) -> None:
     """A node that was there before says whose Python it runs; the result of a lease of before names its input."""
-    migrate(database, "base", "0001")
+    database.made_by_alembic("0001")
     fill(database, "0001")
 
     async def whole() -> None:
@@ -158,35 +193,127 @@ def upgrade():
 '''
 
 
+Future: TypeAlias = Callable[[str], None]
+
+
 @pytest.fixture
-def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This version as it will be with one revision more: the folder its file has to be put into."""
+def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Future:
+    """Makes this version what it will be with one revision more, that does something besides."""
     folder = tmp_path / "migrations"
-    shutil.copytree(migrating.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(migrating, "MIGRATIONS", folder)
-    for adapter in (sqlite_writer, postgres):
-        monkeypatch.setattr(adapter, "REVISIONS", (*REVISIONS, "future"))
-    return folder / "versions" / "9999_future.py"
+    shutil.copytree(alembic_scripts.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def come(more: str = "") -> None:
+        (folder / "versions" / "9999_future.py").write_text(NEXT.format(head=REVISIONS[-1], more=more))
+        monkeypatch.setattr(alembic_scripts, "MIGRATIONS", folder)
+        for dialect, adapter in (("sqlite", sqlite_writer), ("postgres", postgres)):
+            monkeypatch.setattr(adapter, "UPGRADES", generate.upgrades(generate.dialects()[dialect]))
+
+    return come
 
 
-def test_older_store_is_migrated_when_it_is_opened(database: Database, future: Path) -> None:
-    migrate(database, "base", REVISIONS[-1])
+def current_store(database: Database) -> None:
+    """A store of this version, with rows."""
+    database.made_by_alembic(REVISIONS[-1])
     fill(database, REVISIONS[-1])
-    future.write_text(NEXT.format(head=REVISIONS[-1], more=""))
+
+
+def test_older_store_is_upgraded_when_it_is_opened(database: Database, future: Future) -> None:
+    current_store(database)
+    future("")
     open_and_close(database)
-    assert database.run("SELECT version_num FROM alembic_version") == [("future",)]
+    assert revision_of(database) == "future"
     assert database.run("SELECT nickname FROM node") == [("old laptop",)]
 
 
-def test_migration_that_fails_half_way_leaves_the_store_as_it_was(database: Database, future: Path) -> None:
-    migrate(database, "base", REVISIONS[-1])
-    fill(database, REVISIONS[-1])
+def test_upgrade_that_fails_half_way_leaves_the_store_as_it_was(database: Database, future: Future) -> None:
+    current_store(database)
     before = database.schema()
-    future.write_text(NEXT.format(head=REVISIONS[-1], more='op.execute("INSERT INTO nowhere VALUES (1)")'))
+    future('op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(Unavailable, match="nowhere"):
         open_and_close(database)
     assert database.schema() == before
-    assert database.run("SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+    assert revision_of(database) == REVISIONS[-1]
+
+
+def test_upgrade_for_which_the_disk_has_no_room_leaves_the_store_as_it_was(tmp_path: Path, future: Future) -> None:
+    with tiny_disk(tmp_path / "disk", 16 << 20) as disk:
+        database = SqliteDatabase(disk / "grid.db")
+        current_store(database)
+        before = database.schema()
+        future('op.execute("CREATE TABLE ballast AS SELECT zeroblob(4000000) AS weight")')
+        filler = disk / "filler"
+        filler.write_bytes(bytes(14 << 20))
+        with pytest.raises(Unavailable, match=r"disk .* is full") as caught:
+            open_and_close(database)
+        assert "space" in caught.value.hint
+        assert database.schema() == before
+        assert revision_of(database) == REVISIONS[-1]
+        filler.unlink()
+        open_and_close(database)
+        assert revision_of(database) == "future"
+        assert database.run("SELECT nickname FROM node") == [("old laptop",)]
+
+
+def test_killed_upgrade_leaves_the_old_revision_and_the_next_start_ends_it(database: Database) -> None:
+    """`kill -9` before the first statement, after each of them, and after the last but before the commit."""
+    database.made_by_alembic(REVISIONS[0])
+    fill(database, REVISIONS[0])
+    before = database.schema()
+    steps = sum(len(database.upgrades[revision]) for revision in REVISIONS[1:])
+    for run in range(steps + 1):
+        command = [sys.executable, "-m", "tests.contracts.store.cut_short", database.url, str(run)]
+        assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+        assert database.schema() == before, f"killed after {run} statements"
+        assert revision_of(database) == REVISIONS[0]
+    asyncio.run(check_records(database, REVISIONS[0]))
+    assert revision_of(database) == REVISIONS[-1]
+
+
+def test_hubs_that_start_at_once_on_an_older_store_upgrade_it_once(
+    database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one waits, finds the work done, and fences the earlier one off."""
+    monkeypatch.setattr(sqlite_file, "BUSY_MS", 60_000)  # a slow disk is not what is tried here
+    database.made_by_alembic(REVISIONS[0])
+    fill(database, REVISIONS[0])
+
+    async def whole() -> None:
+        hubs = await asyncio.gather(*(take_over(database.store()) for _ in range(3)))
+        try:
+            *earlier, latest = sorted(hubs, key=lambda hub: hub.grid.epoch)
+            await latest.save(records.job(7))
+            for hub in earlier:
+                with pytest.raises(Fenced):
+                    await hub.save(records.job(8))
+        finally:
+            for hub in hubs:
+                await hub.store.close()
+
+    asyncio.run(whole())
+    other.made_by_alembic(REVISIONS[-1])
+    assert database.schema() == other.schema()
+    assert revision_of(database) == REVISIONS[-1]
+
+
+def test_hub_of_the_version_before_is_fenced_off_when_the_store_is_upgraded_under_it(
+    database: Database, future: Future
+) -> None:
+    async def whole() -> None:
+        old = await take_over(database.store())
+        await old.save(records.job(1))
+        future("")
+        new = await take_over(database.store())
+        try:
+            with pytest.raises(Fenced):
+                await old.save(records.job(2))
+            assert [job.number for job in new.opened.jobs] == [1]
+            assert await new.store.job(2) is None
+        finally:
+            await old.store.close()
+            await new.store.close()
+
+    asyncio.run(whole())
+    assert revision_of(database) == "future"
 
 
 def test_store_of_a_later_version_is_refused_with_what_to_do(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Alembic runs this. It only ever writes scripts (see `store/migrate.py`), never connects."""
+"""Alembic runs this. It only ever writes scripts (see `store/alembic_scripts.py`), never connects."""
 
 from alembic import context
 
