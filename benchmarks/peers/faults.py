@@ -18,6 +18,7 @@ from benchmarks.peers.talk import Adapter, PeerFailed, Place
 
 START_SECONDS: Final = 90.0
 ANSWER_SECONDS: Final = 15.0
+RECOVER_SECONDS: Final = 300.0
 UNDER_WAY_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.2
 FUNCTION: Final = "busy_5ms"
@@ -164,7 +165,7 @@ def _state(adapter: Adapter, last: State | None = None) -> State:
     return State(settled.pop(OK, 0), dict(settled), told["unsettled"], told["problem"])
 
 
-def _found(kind: Kind, place: Place, count: int, seconds: float) -> int | None:
+def _found(kind: Kind, place: Place, count: int, quiet: float) -> int | None:
     """How many results another client gets, in the same folders."""
     with Adapter(kind, place) as other:
         try:
@@ -173,5 +174,5 @@ def _found(kind: Kind, place: Place, count: int, seconds: float) -> int | None:
             if "NotImplementedError" in str(error):
                 return None
             raise
-        found: int | None = other.ask("recover", START_SECONDS, count=count, seconds=seconds)
+        found: int | None = other.ask("recover", RECOVER_SECONDS, count=count, quiet=quiet)
         return found

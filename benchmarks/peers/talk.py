@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,6 +23,7 @@ from benchmarks.processes import ROOT, work_folder
 
 LOG_TAIL: Final = 400
 CLOSE_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 0.5
 
 
 class PeerFailed(Exception):
@@ -69,12 +72,14 @@ class Adapter:
             )
         self.watch = Watch(self._popen.pid, place.mark)
         self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            self._lines.put(line)
+        with self._popen.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
         self._lines.put(None)
 
     def ask(self, do: str, within: float, on: Callable[[str], None] = lambda event: None, **order: Any) -> Any:
@@ -86,26 +91,41 @@ class Adapter:
         Raises:
             PeerFailed: it failed, ended, or said nothing for so long.
         """
-        assert self._popen.stdin is not None
-        try:
-            self._popen.stdin.write(json.dumps({"do": do, **order}) + "\n")
-            self._popen.stdin.flush()
-        except OSError:
-            raise PeerFailed(self._ended()) from None
+        self._say(json.dumps({"do": do, **order}))
         while True:
-            try:
-                line = self._lines.get(timeout=within)
-            except queue.Empty:
-                raise PeerFailed(f"said nothing for {within:g} s when asked to {do}") from None
-            if line is None:
-                raise PeerFailed(self._ended())
-            told = json.loads(line)
+            told = json.loads(self._line(within, do))
             if "event" in told:
                 on(told["event"])
+                if told["waits"]:
+                    self._say("")
             elif "failed" in told:
                 raise PeerFailed(told["failed"])
             else:
                 return told["answer"]
+
+    def _say(self, line: str) -> None:
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.write(line + "\n")
+            self._popen.stdin.flush()
+        except OSError:
+            raise PeerFailed(self._ended()) from None
+
+    def _line(self, within: float, do: str) -> str:
+        """The next one. Its end is looked for too: workers that were forked keep the pipe of a dead client open."""
+        give_up_at = time.monotonic() + within
+        while True:
+            try:
+                line = self._lines.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                if time.monotonic() > give_up_at:
+                    raise PeerFailed(f"said nothing for {within:g} s when asked to {do}") from None
+                if self._popen.poll() is None:
+                    continue
+                line = None
+            if line is None:
+                raise PeerFailed(self._ended())
+            return line
 
     def _ended(self) -> str:
         status = self._popen.wait(CLOSE_SECONDS)
@@ -136,6 +156,10 @@ class Adapter:
     ) -> None:
         self.watch.end()
         self._popen.wait()
+        assert self._popen.stdin is not None
+        with suppress(OSError):  # an order it did not take any more
+            self._popen.stdin.close()
+        self._reader.join(CLOSE_SECONDS)
 
 
 def _environ(kind: Kind, mark: str) -> dict[str, str]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
 from benchmarks.peers.adapters.apart import Parts, answers, children, free_port, tool, wait_until
-from benchmarks.peers.adapters.peer import GATHER_SECONDS, OK, UNSETTLED, WORKERS, Handle, Peer, Work
+from benchmarks.peers.adapters.peer import GATHER_SECONDS, OK, UNSETTLED, WORKERS, Handle, Peer, Work, until_quiet
 from benchmarks.peers.adapters.session import serve
 
 
@@ -91,14 +90,15 @@ class Celery(Peer):
         (self.folder / "ids").write_text(json.dumps([handle.id for handle in handles]))
         return handles
 
-    def recover(self, count: int, seconds: float) -> int | None:
+    def recover(self, count: int, quiet: float) -> int | None:
         app = self._tasks["trivial"].app
-        left = {id: self._result(id, app=app) for id in json.loads((self.folder / "ids").read_text())}
-        until = time.monotonic() + seconds
-        while left and time.monotonic() < until:
-            left = {id: handle for id, handle in left.items() if self.peek(handle) != OK}
-            time.sleep(0.1)
-        return count - len(left)
+        left = [self._result(id, app=app) for id in json.loads((self.folder / "ids").read_text())]
+
+        def found() -> int:
+            left[:] = [handle for handle in left if self.peek(handle) != OK]
+            return count - len(left)
+
+        return until_quiet(found, count, quiet)
 
 
 if __name__ == "__main__":

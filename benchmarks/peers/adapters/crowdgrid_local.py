@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from benchmarks.peers.adapters.apart import children, command
-from benchmarks.peers.adapters.peer import WORKERS, Handle, Peer, Work
+from benchmarks.peers.adapters.peer import WORKERS, Handle, Peer, Work, until_quiet
 from benchmarks.peers.adapters.session import serve
 
 BURST = "burst"
@@ -52,13 +52,11 @@ class CrowdgridLocal(Peer):
         self._function(function).spawn_map(range(count), name=BURST)
         return []
 
-    def recover(self, count: int, seconds: float) -> int | None:
+    def recover(self, count: int, quiet: float) -> int | None:
         job = self._grid.job(BURST)
         found: list[Any] = []
-        reader = threading.Thread(target=lambda: found.extend(job.as_completed()), daemon=True)
-        reader.start()
-        reader.join(seconds)
-        return len(found)
+        threading.Thread(target=lambda: found.extend(job.as_completed()), daemon=True).start()
+        return until_quiet(lambda: len(found), count, quiet)
 
 
 if __name__ == "__main__":

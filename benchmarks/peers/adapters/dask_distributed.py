@@ -7,7 +7,17 @@ from itertools import chain
 from typing import Any
 
 from benchmarks.peers.adapters.apart import Parts, answers, children, free_port, tool, wait_until
-from benchmarks.peers.adapters.peer import OK, UNSETTLED, WORKERS, Handle, Peer, Work, chunked_array, chunks
+from benchmarks.peers.adapters.peer import (
+    OK,
+    UNSETTLED,
+    WORKERS,
+    Handle,
+    Peer,
+    Work,
+    chunked_array,
+    chunks,
+    until_quiet,
+)
 from benchmarks.peers.adapters.session import serve
 
 SETTLED = {"finished": OK, "error": "error", "cancelled": "CancelledError", "lost": "lost"}
@@ -86,12 +96,9 @@ class Dask(Peer):
         self._client.publish_dataset(handles, name=BURST)
         return handles
 
-    def recover(self, count: int, seconds: float) -> int | None:
-        from distributed import wait
-
+    def recover(self, count: int, quiet: float) -> int | None:
         handles = self._client.get_dataset(BURST)
-        wait(handles, timeout=seconds)
-        return sum(self.peek(handle) == OK for handle in handles)
+        return until_quiet(lambda: sum(self.peek(handle) == OK for handle in handles), count, quiet)
 
 
 if __name__ == "__main__":

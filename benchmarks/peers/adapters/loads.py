@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 from benchmarks.peers import work
 from benchmarks.peers.adapters.peer import Handle, Peer
 
 PARTS = 5  # a fifth of what is in flight is gathered at a time
-Mark = Callable[[str], None]
+
+
+class Mark(Protocol):
+    """Tells the driver that a measurement begins or ends; `waits`: go on when it has taken its accounts."""
+
+    def __call__(self, name: str, *, waits: bool = False) -> None: ...
 
 
 class WrongResult(Exception):
@@ -60,7 +65,7 @@ def _gathered(peer: Peer, load: Load) -> Iterator[int]:
                 under_way.append((number, _submitted(peer, load, number, part)))
                 number += part
             yield _checked(peer, load, *under_way.popleft())
-    finally:
+    except GeneratorExit:
         for start, handles in under_way:
             _checked(peer, load, start, handles)
 
@@ -80,7 +85,7 @@ def _checked(peer: Peer, load: Load, start: int, handles: list[Handle]) -> int:
 def together(peer: Peer, function: str, count: int, mark: Mark) -> dict[str, float]:
     """So many tasks at once, from the first submission to the last result: for tasks that are long."""
     load = Load(function, 0, count, 0, 0)
-    mark("begin")
+    mark("begin", waits=True)
     began = time.perf_counter()
     _checked(peer, load, 0, _submitted(peer, load, 0, count))
     elapsed = time.perf_counter() - began
@@ -90,7 +95,7 @@ def together(peer: Peer, function: str, count: int, mark: Mark) -> dict[str, flo
 
 def mapped(peer: Peer, function: str, count: int, chunk: int, mark: Mark) -> dict[str, float]:
     """One map over so many numbers, from the call to the last result."""
-    mark("begin")
+    mark("begin", waits=True)
     began = time.perf_counter()
     number = total = 0
     for result in peer.map(work.FUNCTIONS[function], count, chunk):

@@ -6,6 +6,7 @@ has them needs `start`, `submit`, `map` and `close` only.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -92,10 +93,24 @@ class Peer(ABC):
         """Submit tasks 0 … count-1 so that another client may find them, where the peer has a way."""
         return [self.submit(function, number) for number in range(count)]
 
-    def recover(self, count: int, seconds: float) -> int | None:
-        """How many results of tasks left by a client that is gone can be had within so long; None: there is no way."""
-        del count, seconds
+    def recover(self, count: int, quiet: float) -> int | None:
+        """How many results of tasks left by a client that is gone can be had; None: there is no way.
+
+        Args:
+            quiet: give up when for so many seconds none was added.
+        """
+        del count, quiet
         return None
+
+
+def until_quiet(found: Callable[[], int], count: int, quiet: float) -> int:
+    """What `found()` comes to: `count`, or what it was when it had not changed for `quiet` seconds."""
+    last, changed_at = -1, time.monotonic()
+    while (now := found()) < count and time.monotonic() < changed_at + quiet:
+        if now != last:
+            last, changed_at = now, time.monotonic()
+        time.sleep(0.1)
+    return now
 
 
 def chunked(function: Work, numbers: range) -> list[int]:

@@ -1,7 +1,7 @@
 """The line protocol between the driver and an adapter: one JSON object a line each way.
 
 The driver writes `{"do": NAME, …}`; the adapter answers with `{"event": …}` lines while a measurement goes on and then
-one `{"answer": …}` or `{"failed": "sentence"}`. The protocol has the standard output for itself: what a peer prints
+one `{"answer": …}` or `{"failed": "sentence"}`; an event that waits goes on after an empty line. The protocol has the standard output for itself: what a peer prints
 goes to the log.
 """
 
@@ -25,13 +25,13 @@ from benchmarks.peers.adapters.peer import Peer
 class Session:
     """An adapter's side of the conversation."""
 
-    def __init__(self, peer: Peer, out: TextIO) -> None:
-        self._peer, self._out = peer, out
+    def __init__(self, peer: Peer, lines: TextIO, out: TextIO) -> None:
+        self._peer, self._lines, self._out = peer, lines, out
         self._burst: Burst | None = None
 
-    def run(self, lines: TextIO) -> None:
+    def run(self) -> None:
         """Until the driver has no more to say."""
-        for line in lines:
+        while line := self._lines.readline():
             order = json.loads(line)
             verb: Callable[..., Any] = getattr(self, "do_" + order.pop("do"))
             try:
@@ -44,8 +44,10 @@ class Session:
         self._out.write(json.dumps(what) + "\n")
         self._out.flush()
 
-    def _mark(self, name: str) -> None:
-        self._say(event=name)
+    def _mark(self, name: str, *, waits: bool = False) -> None:
+        self._say(event=name, waits=waits)
+        if waits:
+            self._lines.readline()
 
     # --- what the driver may ask -------------------------------------------------------------------
 
@@ -83,8 +85,8 @@ class Session:
     def do_restart(self, part: str) -> bool:
         return self._peer.restart(part)
 
-    def do_recover(self, count: int, seconds: float) -> int | None:
-        return self._peer.recover(count, seconds)
+    def do_recover(self, count: int, quiet: float) -> int | None:
+        return self._peer.recover(count, quiet)
 
     def do_close(self) -> None:
         self._peer.close()
@@ -94,4 +96,4 @@ def serve(peer: type[Peer]) -> None:
     """Serve the driver on standard input and output. Its arguments are the peer's two folders."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
-        Session(peer(Path(sys.argv[1]), Path(sys.argv[2])), out).run(sys.stdin)
+        Session(peer(Path(sys.argv[1]), Path(sys.argv[2])), sys.stdin, out).run()
