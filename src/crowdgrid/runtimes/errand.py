@@ -82,7 +82,7 @@ class Errand:
                     return False
                 continue
             if not isinstance(message, frames.Done) or len(message.results) > last - len(self.done):
-                await self._ended(child, first)
+                await self._ended(child, first, last)
                 return False
             self.done += message.results
             self._loads = 0
@@ -99,7 +99,7 @@ class Errand:
         what becomes of the run."""
         doing = _page(child).read()
         index = first + doing.run
-        if doing.since_ms and index < len(self._runs):
+        if doing.since_ms and len(self.done) <= index < len(self._runs):
             left_ms = doing.since_ms + self._runs[index].limits.timeout_ms - progress.now_ms()
             if left_ms < 0:
                 await self._too_late(child, index)
@@ -125,11 +125,9 @@ class Errand:
             await asyncio.sleep(0.002)
             waited += 0.002
         await child.kill()
-        if index >= len(self.done):
-            said = _said(page)
-            self._verdicts[index] = sentences.call_timed_out(self._runs[index].limits.timeout_ms, said)
+        self._verdicts[index] = sentences.call_timed_out(self._runs[index].limits.timeout_ms, _said(page))
 
-    async def _ended(self, child: Child, first: int) -> None:
+    async def _ended(self, child: Child, first: int, last: int) -> None:
         """The worker is gone, or says what none of ours would."""
         by_itself = await child.last_words()
         await child.kill()
@@ -141,8 +139,9 @@ class Errand:
             if self._loads > 1:
                 self.give_up(sentences.ended_loading(how, _said(page)))
             return
-        # It may have ended between the answer of a run and the beginning of the next.
-        index = max(first + doing.run, len(self.done))
+        index = first + doing.run
+        if not len(self.done) <= index < last:  # it ended between the answer of one run and the beginning of the next
+            index = len(self.done)
         self._hold_against(index, sentences.ended(how, _said(page)))
 
     def _hold_against(self, index: int, verdict: Finished) -> None:

@@ -30,6 +30,8 @@ from pathlib import Path
 from time import monotonic_ns, process_time_ns
 from typing import Final
 
+from msgspec.structs import replace
+
 from crowdgrid.errors import BadProgram, Unavailable
 from crowdgrid.protocol.failures import with_output
 from crowdgrid.protocol.functions import FunctionProgram, read
@@ -82,6 +84,7 @@ class PythonKind:
     def load(self, program: str, path: str) -> Runner:
         """Load the function or take it from those that are. See `kind.Kind`."""
         self._undo()
+        self._number = 0
         found = self._loaded.get(program)
         if found is None:
             try:
@@ -94,7 +97,6 @@ class PythonKind:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(program)
         self._call, self._memory = found
-        self._number = 0
         self._now = now_ms()
         self._cpu_at = process_time_ns() // 1_000_000
         self._flush_at = self._now + FLUSH_MS
@@ -139,7 +141,10 @@ class PythonKind:
         self._now = now = monotonic_ns() // 1_000_000
         said = self._said() if self._ring.used else b""
         if failed is not None or len(result) > run.limits.output_bytes:
-            return self._failed(run, failed, len(result), said)
+            finished = self._failed(run, failed, len(result), said)
+            self._ran = True
+            cpu_ms, wall_ms, memory = self._used(now - began)
+            return replace(finished, cpu_ms=cpu_ms, wall_ms=wall_ms, memory_bytes=memory)
         self._ran = True
         if len(result) > LARGE_BYTES:
             self._flush_at = 0
@@ -169,7 +174,6 @@ class PythonKind:
             if self._ran:
                 self._outbox.leave(None)
             self._outbox.leave(_raised(failed, said, sentences.needed_memory(run.limits.memory_bytes)))
-        self._ran = True
         return _raised(failed, said)
 
     def _flush(self) -> None:
