@@ -34,6 +34,7 @@ GRID_VALUES: Final = 100_000
 OUTPUT_BYTES: Final = 256 << 20  # what one run may write to stdout
 NODE_UNCLAIMED_OUTPUTS: Final = 8  # times OUTPUT_BYTES a node may put as blobs without naming them in a report
 OUTPUT_BYTES_DEFAULT: Final = 16 << 20
+ANSWERS_BYTES: Final = OUTPUT_BYTES + (16 << 20)  # the answers of one task as they are packed, with what went wrong
 STDERR_TAIL_BYTES: Final = 4 * 1024
 MEMORY_BYTES_MIN: Final = 1 << 20
 MEMORY_BYTES_MAX: Final = 1 << 40

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from crowdgrid import limits
-from crowdgrid.errors import BadInput, NotAllowed, NotFound, NotSignedIn, TimedOut
+from crowdgrid.errors import BadInput, NotAllowed, NotFound, NotSignedIn, TimedOut, TooLarge
 from crowdgrid.hub.access import Place, Verb, authorize
 from crowdgrid.hub.api.dispatch import check_length, too_large
 from crowdgrid.hub.api.table import BYTES, JSON, Answer, Body, Call, Endpoint
@@ -66,7 +66,15 @@ async def put_blob(call: Call) -> Answer:
             "This node may not put a blob now.",
             hint="It holds no assignment, or has put much that no report has named yet.",
         )
-    check_length(call.request, size_max)
+    try:
+        check_length(call.request, size_max)
+    except TooLarge:
+        if not token:
+            raise
+        raise TooLarge(
+            f"A node may put {size_max:,} bytes now: no answers of one task have more.",
+            hint="Let the program write less, or give its tasks fewer items.",
+        ) from None
     is_new = await call.hub.blobs.size(digest) is None
     pieces = _pieces(call.request)
     size = await call.hub.blobs.put(pieces, digest=digest, size_max=size_max)

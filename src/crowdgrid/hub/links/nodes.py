@@ -115,7 +115,7 @@ class NodeLinks:
         link = self._tokens.get(token)
         if link is None or not (link.notes or link.adopted):
             return 0
-        return min(self._unclaimed.left(link.node), limits.OUTPUT_BYTES)
+        return min(self._unclaimed.left(link.node), limits.ANSWERS_BYTES)
 
     def wrote(self, token: str, size: int) -> None:
         """The node with this blob token put a blob that was not here before."""
