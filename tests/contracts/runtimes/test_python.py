@@ -468,6 +468,24 @@ def test_what_a_call_started_ends_with_its_worker(tmp_path: Path) -> None:
     play(PythonRuntime(), story)
 
 
+def test_processes_that_keep_forking_end_with_their_worker(tmp_path: Path) -> None:
+    async def story(runtime: Pool) -> None:
+        await one(runtime, function(tmp_path, "same"), 1)
+        [pid] = runtime.pids
+        finished = await one(runtime, function(tmp_path, "fly"), timeout_ms=200)
+        assert finished.error == "The call ran longer than 0.2 s and was stopped."
+        await until(lambda: not [each for each in psutil.pids() if session(each) == pid])
+
+    play(PythonRuntime(), story)
+
+
+def session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
+
+
 def test_cancelling_ends_the_worker_and_what_the_call_started(tmp_path: Path) -> None:
     async def story(runtime: Pool) -> None:
         folder = Path(value(await one(runtime, function(tmp_path, "where")))[0])
