@@ -136,12 +136,12 @@ class Cells:
         return cells
 
     def pace(self, pace: Pace) -> None:
-        load = {"function": pace.function, "size": pace.size, "in_flight": pace.in_flight}
+        load: dict[str, Any] = {"function": pace.function, "size": pace.size, "in_flight": pace.in_flight}
         self._run(pace.name, "one_by_one", **load, warm=self._warm, seconds=self._seconds)
 
     def batch(self, batch: Batch, *, whole: bool) -> None:
         """A probe first, then as many as take a cell's time, a million of them where that is not far."""
-        options = {"function": batch.function, "chunk": batch.chunk}
+        options: dict[str, Any] = {"function": batch.function, "chunk": batch.chunk}
         probe = self._adapter.ask("map", SILENT_SECONDS, count=batch.probe, **options)
         count = wanted(batch, probe["tasks"] / probe["elapsed"], self._seconds, million=not self._quick, whole=whole)
         self._run(batch.name, "map", count=count, **options)

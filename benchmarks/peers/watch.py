@@ -84,7 +84,8 @@ class Watch:
         return [process for process in self._seen.values() if _ask(process.status, "") != psutil.STATUS_ZOMBIE]
 
     def _is_marked(self, process: psutil.Process) -> bool:
-        return bool(_ask(process.environ, {}).get(MARK) == self._mark)
+        environ: dict[str, str] = _ask(process.environ, {})
+        return environ.get(MARK) == self._mark
 
     def cpu(self) -> dict[tuple[int, str], float]:
         """CPU seconds each has used so far, by process id and role."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, NamedTuple, Protocol
 
 from benchmarks.peers import work
@@ -54,7 +54,7 @@ def one_by_one(peer: Peer, load: Load, mark: Mark) -> dict[str, float]:
     return {"tasks": tasks, "elapsed": now - began}
 
 
-def _gathered(peer: Peer, load: Load) -> Iterator[int]:
+def _gathered(peer: Peer, load: Load) -> Generator[int, None, None]:
     """Yields how many results have come, each time some have; what is left is waited for in the end."""
     part = max(1, load.in_flight // PARTS)
     under_way: deque[tuple[int, list[Handle]]] = deque()
