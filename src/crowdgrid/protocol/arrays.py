@@ -21,7 +21,6 @@ from crowdgrid.errors import Unavailable
 if TYPE_CHECKING:
     import numpy as np
 
-_VERSION_AT: Final = 6  # behind the magic
 _HEADER_BYTES: Final = 10_000  # of a structured dtype with many fields
 _SCALAR: Final = re.compile(r"[<>|=][?a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,2}\])?")
 
@@ -51,12 +50,11 @@ def write_array(value: np.ndarray[Any, Any]) -> bytes:
     """
     import numpy as np
 
+    if value.dtype.names is not None and not str(value.dtype).isascii():
+        raise ValueError("names of its fields are not ASCII")  # reading them back needs numpy's insides
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, value, allow_pickle=False)
-    data = buffer.getvalue()
-    if data[_VERSION_AT] > 2:
-        raise ValueError("names of its fields are not Latin")  # reading them back needs numpy's insides
-    return data
+    return buffer.getvalue()
 
 
 def read_array(data: memoryview) -> np.ndarray[Any, Any]:

@@ -15,6 +15,7 @@ import collections
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -103,8 +104,10 @@ def _make_fraction(parts: list[Any]) -> Fraction:
     return Fraction(numerator, denominator)
 
 
-def _in_order(value: Iterable[Any]) -> list[Any]:
+def _in_order(value: AbstractSet[Any]) -> list[Any]:
     """The elements of a set, in an order that depends on nothing but them."""
+    if len(value) < 2:
+        return list(value)
     kinds = set(map(type, value))
     if kinds <= {int, bool, float} or (len(kinds) == 1 and kinds <= {str, bytes}):
         return sorted(value)
@@ -258,10 +261,13 @@ def _is_broken(text: str) -> bool:
 
 def _array(value: Any, kind: type) -> Ext:
     if kind.__module__.partition(".")[0] == "numpy":
-        if arrays.is_array(value):
-            return Ext(ARRAY, arrays.write_array(value))
-        if arrays.is_scalar(value):
-            return Ext(SCALAR, arrays.write_scalar(value))
+        try:
+            if arrays.is_array(value):
+                return Ext(ARRAY, arrays.write_array(value))
+            if arrays.is_scalar(value):
+                return Ext(SCALAR, arrays.write_scalar(value))
+        except ValueError:  # a dtype that cannot be written
+            pass
     raise NotPlain(value)
 
 

@@ -113,7 +113,7 @@ def failed(error: BaseException, pickled: bytes = b"") -> CallFailed:
     """What to raise for what a call raised."""
     try:
         return CallFailed(raised.one_line(error), pack_failure(raised.describe(error, pickled=pickled)))
-    except MemoryError:  # it is what the call raised, and there still is none
+    except BaseException:  # noqa: BLE001 - there is no memory to describe it, or its own code does what it likes
         kind = type(error).__name__
         return CallFailed(kind, pack_failure(Failure(kind, "builtins", "")))
     finally:

@@ -89,13 +89,21 @@ def class_code(node: Class, text: Text, imported: Iterable[str] = ()) -> CodeTyp
 def statement(text: Text, column: int) -> ast.stmt:
     """The one statement in `text`, with the line numbers of its file."""
     if not column:
-        tree = ast.parse(text.lines)
-        ast.increment_lineno(tree, text.first - 1)
-        return tree.body[0]
-    outer = ast.parse("if 1:\n" + text.lines)
-    ast.increment_lineno(outer, text.first - 2)
-    assert isinstance(outer.body[0], ast.If)
-    return outer.body[0].body[0]
+        return _parse(text.lines, text.first - 1).body[0]
+    outer = _parse("if 1:\n" + text.lines, text.first - 2).body[0]
+    assert isinstance(outer, ast.If)
+    return outer.body[0]
+
+
+def _parse(source: str, above: int) -> ast.Module:
+    """`source` parsed as if `above` lines stood above it."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        error.lineno = (error.lineno or 1) + above
+        raise
+    ast.increment_lineno(tree, above)
+    return tree
 
 
 def _never(imported: Iterable[str]) -> list[ast.stmt]:
@@ -109,16 +117,16 @@ def _lambda_of(function: Function, text: Text) -> ast.Lambda:
     lines = text.lines.rstrip("\n").split("\n")
     lines[-1] = lines[-1].encode()[: function.stop].decode()
     lines[0] = lines[0].encode()[function.column :].decode()
-    found = ast.parse("(" + "\n".join(lines) + ")", mode="eval").body
+    outer = _parse("(" + "\n".join(lines) + ")", text.first - 1).body[0]
+    found = outer.value if isinstance(outer, ast.Expr) else None
     if not isinstance(found, ast.Lambda):
         raise BadProgram("The source of a lambda holds none.")
     for node in ast.walk(found):  # back to where it was on its first line
         if isinstance(node, ast.expr | ast.arg | ast.keyword):
-            if node.lineno == 1:
+            if node.lineno == text.first:
                 node.col_offset += function.column - 1
-            if node.end_lineno == 1 and node.end_col_offset is not None:
+            if node.end_lineno == text.first and node.end_col_offset is not None:
                 node.end_col_offset += function.column - 1
-    ast.increment_lineno(found, text.first - 1)
     _strike_defaults(found.args)
     return found
 

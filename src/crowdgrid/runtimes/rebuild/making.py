@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import CellType, FunctionType, ModuleType
 from typing import Any, Final
 
-from crowdgrid.errors import BadProgram, CrowdgridError, Unavailable
+from crowdgrid.errors import BadInput, BadProgram, CrowdgridError, Unavailable
 from crowdgrid.protocol import captured as c
 from crowdgrid.protocol import values
 from crowdgrid.runtimes.rebuild import compiling
@@ -86,7 +86,7 @@ class Maker:
         """
         for module in self._document.requires:
             if importlib.util.find_spec(module) is None:
-                raise _missing(module)
+                raise missing(module)
         for index, node in enumerate(self._document.nodes):
             if self._shared is not None and isinstance(node, c.Class):
                 digest = c.digest_of(self._document, index)
@@ -113,7 +113,7 @@ class Maker:
     def _one(self, node: c.Node) -> Any:
         match node:
             case c.Value(data):
-                return values.unpack_value(data)
+                return self._value(data)
             case c.Module(name, also):
                 for submodule in also:
                     self._import(submodule)
@@ -135,16 +135,25 @@ class Maker:
             case c.Sentinel():
                 return object()
 
+    def _value(self, data: bytes) -> Any:
+        try:
+            return values.unpack_value(data)
+        except BadInput as error:
+            raise BadProgram(error.message) from None
+
     # --- by name ---------------------------------------------------------------------------------
 
     def _import(self, name: str) -> ModuleType:
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
-            raise _missing(error.name or name) from None
+            raise missing(error.name or name) from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - code of whoever sent it
             here = BadProgram if name in self._document.sources else Unavailable
-            raise here(f"The module {name!r} cannot be imported on this node: {_said(error)}.") from None
+            raise here(
+                f"The module {name!r} cannot be imported on this node: {_said(error)}.",
+                hint="Try `import` on that machine.",
+            ) from None
 
     def _named(self, module: str, qualname: str) -> Any:
         found: Any = self._import(module)
@@ -186,7 +195,7 @@ class Maker:
         except CrowdgridError:
             raise
         except ModuleNotFoundError as error:
-            raise _missing(error.name or "?") from None
+            raise missing(error.name or "?") from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - code of whoever sent it
             raise BadProgram(f"{self._name} cannot be made here: {_said(error)}.") from None
 
@@ -276,7 +285,8 @@ def _same(now: Any, then: Any) -> bool:
         return False
 
 
-def _missing(module: str) -> Unavailable:
+def missing(module: str) -> Unavailable:
+    """What to raise for a module that is not here."""
     return Unavailable(
         f"The module {module!r} is not installed on this node.",
         hint="Install it there, or run the function on nodes that have it.",

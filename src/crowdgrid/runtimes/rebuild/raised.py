@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from crowdgrid import limits
-from crowdgrid.errors import CannotTravel
+from crowdgrid.errors import CannotTravel, CrowdgridError
 from crowdgrid.protocol.failures import Failure
-from crowdgrid.protocol.forms import type_name, with_article
+from crowdgrid.protocol.forms import Forming, NotPlain, TooDeep, type_name, with_article
 from crowdgrid.protocol.values import pack_value
 
 _OURS: Final = str(Path(__file__).parents[2])
@@ -33,6 +33,8 @@ def one_line(error: BaseException) -> str:
     """The error as a line: "ValueError: bad", at most `limits.ERROR_CHARS`."""
     said = _message(error).strip().split("\n", 1)[0]
     line = f"{_type_name(type(error))}: {said}" if said else _type_name(type(error))
+    if isinstance(error, CrowdgridError):  # a sentence for people already
+        line = said
     return "".join(character if character.isprintable() else "?" for character in line)[: limits.ERROR_CHARS]
 
 
@@ -44,6 +46,13 @@ def describe(error: BaseException, *, pickled: bytes = b"") -> Failure:
 def unreturnable(name: str, result: object, hint: str) -> CannotTravel:
     """What stands for the exception when a call returned something that cannot travel."""
     what = with_article(type_name(result))
+    try:
+        Forming().form(result)
+    except NotPlain as error:
+        if error.value is not result:
+            what += f" with {with_article(type_name(error.value))} in it"
+    except TooDeep as error:
+        what += f" of {error}"
     return CannotTravel(f"{name} returned {what}, which cannot travel. {hint}".strip())
 
 
@@ -81,7 +90,7 @@ def _message(error: BaseException) -> str:
 def _packed(get: Any) -> bytes:
     try:
         data = pack_value(get())
-    except Exception:  # noqa: BLE001 - CannotTravel, or whatever its own code raises
+    except BaseException:  # noqa: BLE001 - CannotTravel, or whatever its own code raises
         return b""
     return data if len(data) <= limits.FAILURE_BYTES else b""
 

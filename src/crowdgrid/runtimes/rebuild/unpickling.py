@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crowdgrid.errors import BadInput, BadProgram, Unavailable
+from crowdgrid.errors import BadInput, BadProgram
 from crowdgrid.protocol.functions import FunctionProgram
 from crowdgrid.protocol.pickles import dumps, loads
-from crowdgrid.runtimes.rebuild import raised, stage
+from crowdgrid.runtimes.rebuild import making, raised, stage
 
 
 class _Environment:
@@ -35,7 +35,7 @@ def load_pickled(program: FunctionProgram) -> Callable[[bytes], bytes]:
 
     stage.leave()
     if not program.environment or program.environment != _current.name:
-        _forget()
+        forget()
         _current.name = program.environment
     _import_from(program.paths)
     if program.initializer and not _current.is_initialized:
@@ -59,7 +59,7 @@ def _unpickled(data: bytes, program: FunctionProgram) -> Callable[..., Any]:
     try:
         fn = loads(data)
     except ModuleNotFoundError as error:
-        raise Unavailable(f"The module {error.name!r} is not installed on this node.") from None
+        raise making.missing(error.name or "?") from None
     except Exception as error:  # noqa: BLE001 - unpickling runs anything
         raise BadProgram(f"{program.name} cannot be unpickled here: {raised.one_line(error)}.") from None
     if not callable(fn):
@@ -106,7 +106,7 @@ def _import_from(paths: tuple[str, ...]) -> None:
         importlib.invalidate_caches()
 
 
-def _forget() -> None:
+def forget() -> None:
     """Take the current environment's folders off the path and what was imported from them out of `sys.modules`."""
     sys.path[:] = [path for path in sys.path if path not in _current.paths]
     for name, module in list(sys.modules.items()):
