@@ -138,8 +138,8 @@ class Inputs:
 
     async def rest(self, chunk: Chunk, known: int) -> Chunk:
         """The chunk without its first `known` units, as the record of another append."""
-        items = packing.slice_chunk(await self._content(chunk), known, chunk.count)
-        return await self._chunk(chunk.job, chunk.first + known, packing.pack_chunk(items), len(items))
+        data = packing.cut_chunk([(await self._content(chunk), known, chunk.count)])
+        return await self._chunk(chunk.job, chunk.first + known, data, chunk.count - known)
 
     # --- read back ---
 
@@ -224,22 +224,23 @@ class Inputs:
         if len(slices) == 1 and slices[0].whole and slices[0].chunk.data:
             chunk = slices[0].chunk
             return Input(parts=(Part(0, chunk.count, chunk.data),), joined=joined)
-        items: list[bytes] = []
-        size = 0
+        pieces: list[tuple[bytes, int, int]] = []
+        count = size = 0
         for chunk, start, stop in slices:
             data = chunk.data or self._contents.get(chunk.blob)
             if data is None:
                 return None
+            count += stop - start
             size += packing.slice_bytes(data, start, stop)
-            if packing.packed_bytes(len(items) + stop - start, size) > limits.INLINE_BYTES:
+            if packing.packed_bytes(count, size) > limits.INLINE_BYTES:
                 return None
-            items += packing.slice_chunk(data, start, stop)
-        return Input(parts=(Part(0, len(items), packing.pack_chunk(items)),), joined=joined)
+            pieces.append((data, start, stop))
+        return Input(parts=(Part(0, count, packing.cut_chunk(pieces)),), joined=joined)
 
     async def _parts(self, slices: Sequence[Slice]) -> tuple[Part, ...]:
         """Parts that name blobs: chunks kept as blobs by name, runs of small chunks gathered into new ones."""
         parts: list[Part] = []
-        small: list[bytes] = []
+        small: list[tuple[bytes, int, int]] = []
         size = 0
         for chunk, start, stop in slices:
             if small and (chunk.blob or size > limits.CHUNK_BYTES):
@@ -248,14 +249,15 @@ class Inputs:
             if chunk.blob:
                 parts.append(Part(start, stop, blob=chunk.blob))
             else:
-                small += packing.slice_chunk(chunk.data, start, stop)
+                small.append((chunk.data, start, stop))
                 size += chunk.size
         if small:
             parts.append(await self._gathered(small))
         return tuple(parts)
 
-    async def _gathered(self, items: list[bytes]) -> Part:
-        return Part(0, len(items), blob=await self._blobs.put_bytes(packing.pack_chunk(items)))
+    async def _gathered(self, pieces: Sequence[tuple[bytes, int, int]]) -> Part:
+        count = sum(stop - start for _, start, stop in pieces)
+        return Part(0, count, blob=await self._blobs.put_bytes(packing.cut_chunk(pieces)))
 
 
 def _cut(chunks: Sequence[Chunk], start: int, stop: int) -> list[Slice]:

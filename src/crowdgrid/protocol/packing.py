@@ -34,6 +34,7 @@ __all__ = [
     "blobs_of",
     "check_chunk",
     "chunk_count",
+    "cut_chunk",
     "head_count",
     "input_digest",
     "pack_answers",
@@ -100,7 +101,7 @@ def head_count(head: bytes, size: int) -> int:
     if not count:
         raise BadInput("A chunk of input has bytes after its last item.")
     if count == 1 and int.from_bytes(head[_HEAD.size :], "little") != size - ITEM_HEAD_BYTES:
-        raise BadInput("The index of a chunk of input does not fit its bytes.")
+        raise _unfit()
     return count
 
 
@@ -111,9 +112,32 @@ def slice_chunk(data: bytes, start: int, stop: int) -> list[bytes]:
 
 
 def slice_bytes(data: bytes, start: int, stop: int) -> int:
-    """How many bytes items [start, stop) of a chunk have together. Raises BadInput as `slice_chunk`."""
-    _, bounds = _bounds(data, start, stop)
-    return bounds[-1] - bounds[0]
+    """How many bytes items [start, stop) of a chunk have together: looks at two places. Raises BadInput."""
+    count = chunk_count(data)
+    if not 0 <= start <= stop <= count:
+        raise _outside(count, start, stop)
+    size = _end(data, stop) - _end(data, start)
+    if not 0 <= size <= len(data):
+        raise _unfit()
+    return size
+
+
+def cut_chunk(pieces: Sequence[tuple[bytes, int, int]]) -> bytes:
+    """The chunk of items [start, stop) of each (chunk, start, stop), in order; the items are not taken apart.
+
+    Raises:
+        BadInput: one is no chunk or has fewer items.
+    """
+    ends: list[int] = []
+    bodies: list[memoryview] = []
+    size = 0
+    for data, start, stop in pieces:
+        body, bounds = _bounds(data, start, stop)
+        shift = size - bounds[0]
+        ends += [bound + shift for bound in bounds[1:]]
+        bodies.append(memoryview(data)[body + bounds[0] : body + bounds[-1]])
+        size += bounds[-1] - bounds[0]
+    return b"".join((_HEAD.pack(CHUNK_VERSION, len(ends)), struct.pack(f"<{len(ends)}I", *ends), *bodies))
 
 
 def check_chunk(data: bytes) -> int:
@@ -129,7 +153,7 @@ def _bounds(data: bytes, start: int, stop: int) -> tuple[int, Sequence[int]]:
     """Where the items' bytes begin, and the stop − start + 1 bounds of the items asked for, relative to that."""
     count = chunk_count(data)
     if not 0 <= start <= stop <= count:
-        raise BadInput(f"A chunk of {count:,} items was asked for items {start:,} to {stop:,}.")
+        raise _outside(count, start, stop)
     body = _HEAD.size + _OFFSET_BYTES * count
     bounds: Sequence[int]
     if start:
@@ -138,8 +162,22 @@ def _bounds(data: bytes, start: int, stop: int) -> tuple[int, Sequence[int]]:
     else:
         bounds = (0, *struct.unpack_from(f"<{stop}I", data, _HEAD.size))
     if bounds[-1] > len(data) - body or (stop - start > 1 and sorted(bounds) != list(bounds)) or bounds[0] > bounds[-1]:
-        raise BadInput("The index of a chunk of input does not fit its bytes.")
+        raise _unfit()
     return body, bounds
+
+
+def _end(data: bytes, item: int) -> int:
+    """Where the items before `item` end, counted from the first one's beginning."""
+    at = _HEAD.size + _OFFSET_BYTES * (item - 1)
+    return int.from_bytes(data[at : at + _OFFSET_BYTES], "little") if item else 0
+
+
+def _outside(count: int, start: int, stop: int) -> BadInput:
+    return BadInput(f"A chunk of {count:,} items was asked for items {start:,} to {stop:,}.")
+
+
+def _unfit() -> BadInput:
+    return BadInput("The index of a chunk of input does not fit its bytes.")
 
 
 # --- what a node gets ------------------------------------------------------------------------

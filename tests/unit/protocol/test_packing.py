@@ -27,6 +27,9 @@ def test_chunks_come_back_as_they_went(found: list[bytes], data: st.DataObject) 
     stop = data.draw(st.integers(start, len(found)))
     assert packing.slice_chunk(packed, start, stop) == found[start:stop]
     assert packing.slice_bytes(packed, start, stop) == sum(map(len, found[start:stop]))
+    assert packing.cut_chunk([(packed, start, stop)]) == packing.pack_chunk(found[start:stop])
+    twice = [*found[start:stop], *found]
+    assert packing.cut_chunk([(packed, start, stop), (packed, 0, len(found))]) == packing.pack_chunk(twice)
     assert len(packed) == packing.packed_bytes(len(found), sum(map(len, found)))
 
 

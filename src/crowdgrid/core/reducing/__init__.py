@@ -49,6 +49,7 @@ class Reducer(Protocol):
 
     name: str
     keeps_state: bool
+    takes_any: bool  # it can read every output: no use in asking it a thousand times a task
 
     def accepts(self, payload: bytes) -> str:
         """Empty when this output can be read, else one sentence for people on why not. Cheap: once a result."""

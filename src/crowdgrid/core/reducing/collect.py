@@ -19,6 +19,7 @@ class Collect:
 
     name = "collect"
     keeps_state = False
+    takes_any = True
 
     def accepts(self, payload: bytes) -> str:
         return ""

@@ -10,6 +10,7 @@ class Concatenate:
 
     name = "concatenate"
     keeps_state = False
+    takes_any = True
 
     def accepts(self, payload: bytes) -> str:
         return ""

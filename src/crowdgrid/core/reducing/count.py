@@ -17,6 +17,7 @@ class Count:
 
     name = "count"
     keeps_state = True
+    takes_any = True
 
     def accepts(self, payload: bytes) -> str:
         return ""

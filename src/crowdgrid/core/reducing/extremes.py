@@ -25,6 +25,7 @@ class _Extreme:
 
     name = ""
     keeps_state = True
+    takes_any = False
     _sign = 0  # 1: larger is better, -1: smaller
 
     def accepts(self, payload: bytes) -> str:

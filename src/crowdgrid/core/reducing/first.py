@@ -14,6 +14,7 @@ class First:
 
     name = "first"
     keeps_state = False
+    takes_any = True
 
     def accepts(self, payload: bytes) -> str:
         return ""

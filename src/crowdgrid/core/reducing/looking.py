@@ -43,5 +43,8 @@ def look(reducer: Reducer, payload: bytes, *, runs: int = 0) -> Look:
         return Look(problem=error.message)
     if len(answers) != runs:
         return Look(problem=f"The task has {runs:,} runs and the payload {len(answers):,} answers.")
-    outputs = [a.data for a in answers if a.ok and not reducer.accepts(a.data)]
+    if reducer.takes_any:
+        outputs = [a.data for a in answers if a.ok]
+    else:
+        outputs = [a.data for a in answers if a.ok and not reducer.accepts(a.data)]
     return Look(failed=runs - len(outputs), hit=any(output.strip() for output in outputs))

@@ -29,6 +29,7 @@ class MergeCounters:
 
     name = "merge_counters"
     keeps_state = True
+    takes_any = False
 
     def accepts(self, payload: bytes) -> str:
         try:

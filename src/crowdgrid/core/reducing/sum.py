@@ -24,6 +24,7 @@ class Sum:
 
     name = "sum"
     keeps_state = True
+    takes_any = False
 
     def accepts(self, payload: bytes) -> str:
         return numbers.problem(payload)
