@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from concurrent.futures import Future
+from graphlib import TopologicalSorter
 from typing import Any, Final, TypeAlias
 
 from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph
-from dask.core import flatten, toposort
+from dask.core import flatten
+from dask.utils import ensure_dict
 
 from crowdgrid.client import background, current
 from crowdgrid.client.calling import Calling
@@ -55,10 +57,10 @@ def dask_get(dsk: Mapping[Key, Any], keys: Any, **options: Any) -> Any:
 
 def _submit_all(calling: Calling, dsk: Mapping[Key, Any], keys: Any, options: Options) -> dict[Key, Any]:
     """Each key's value, or the future of it."""
-    graph: dict[Key, GraphNode] = convert_legacy_graph(dsk)
+    graph: dict[Key, GraphNode] = convert_legacy_graph(_materialized(dsk))
     needed = _needed(graph, list(flatten([keys])))
     found: dict[Key, Any] = {}
-    for key in toposort({key: set(graph[key].dependencies) for key in needed}):
+    for key in TopologicalSorter({key: graph[key].dependencies for key in needed}).static_order():
         node = graph[key]
         if isinstance(node, DataNode):
             found[key] = node.value
@@ -68,6 +70,11 @@ def _submit_all(calling: Calling, dsk: Mapping[Key, Any], keys: Any, options: Op
             given = {needs: found[needs] for needs in node.dependencies}
             found[key] = calling.submit(_run, (node, given), {}, options)
     return found
+
+
+def _materialized(dsk: Any) -> dict[Key, Any]:
+    """A graph as a dict, whether it comes as one, in layers or as an expression."""
+    return ensure_dict(dsk.__dask_graph__() if hasattr(dsk, "__dask_graph__") else dsk)
 
 
 def _needed(graph: dict[Key, GraphNode], keys: list[Key]) -> set[Key]:

@@ -116,17 +116,8 @@ class CrowdgridBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
                 pass
 
 
-def register_joblib(grid: Grid | None = None, *, make_default: bool = True, **options: Any) -> None:
-    """Make joblib run on a grid: `Parallel(n_jobs=-1)` and whatever is built on it, scikit-learn for one.
-
-    Args:
-        grid: where; None: the grid opened last at the time of the call.
-        make_default: also without `parallel_config(backend="crowdgrid")`.
-        options: as of `function`, for example memory="2GB".
-
-    Raises:
-        BadInput: an option there is not.
-    """
+def register(grid: Grid | None, *, make_default: bool, options: dict[str, Any]) -> None:
+    """See `schedulers.register_joblib`."""
     Options().change(options)
 
     def make(**more: Any) -> CrowdgridBackend:
