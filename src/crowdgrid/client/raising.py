@@ -115,13 +115,16 @@ def _bare(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
         base.__init__(error, *args)
     except TypeError:
         pass
-    error.args = args
+    if not isinstance(error, OSError):  # it has taken them apart
+        error.args = args
     return error
 
 
 def _set(error: BaseException, attributes: dict[str, Any]) -> None:
     for name, value in attributes.items():
-        if not name.startswith("__"):
+        if name in {"name", "path"} and isinstance(error, ImportError | NameError | AttributeError):
+            setattr(error, name, value)  # Python's own: no code of anybody's runs
+        elif not name.startswith("__"):
             error.__dict__[name] = value
 
 

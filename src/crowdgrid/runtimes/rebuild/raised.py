@@ -21,6 +21,7 @@ from crowdgrid.protocol.failures import Failure
 from crowdgrid.protocol.forms import Forming, NotPlain, TooDeep, type_name, with_article
 from crowdgrid.protocol.values import pack_value
 
+SLOTTED: Final = (ImportError, NameError, AttributeError)  # these keep `name` and `path` elsewhere than in a dict
 _OURS: Final = str(Path(__file__).parents[2])
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 _PARTS: Final = 100  # exceptions of one group
@@ -65,7 +66,7 @@ def _describe(error: BaseException, pickled: bytes, depth: int) -> Failure:
         type=_type_name(kind),
         module=str(getattr(kind, "__module__", "")),
         message=_message(error),
-        args=_packed(lambda: tuple(error.args) if not parts else (error.message,)),  # type: ignore[attr-defined]
+        args=_packed(lambda: (error.message,) if parts else _args(error)),  # type: ignore[attr-defined]
         traceback=_text(error) if not depth else "",
         pickled=pickled,
         attributes=_packed(lambda: _plain_attributes(error)),
@@ -95,9 +96,20 @@ def _packed(get: Any) -> bytes:
     return data if len(data) <= limits.FAILURE_BYTES else b""
 
 
+def _args(error: BaseException) -> tuple[Any, ...]:
+    """What its class is called with to make it again; an OSError's `args` leave the file out."""
+    if isinstance(error, OSError):
+        args: tuple[Any, ...] = OSError.__reduce__(error)[1]  # type: ignore[assignment]
+        return args
+    return tuple(error.args)
+
+
 def _plain_attributes(error: BaseException) -> dict[str, Any]:
     plain = {}
-    for name, value in vars(error).items():
+    slots = {
+        name: getattr(error, name) for name in ("name", "path") if isinstance(error, SLOTTED) and hasattr(error, name)
+    }
+    for name, value in {**slots, **vars(error)}.items():
         if name.startswith("__"):
             continue
         try:
