@@ -60,7 +60,7 @@ contract: $(READY) ## write the published contract of the links into docs/protoc
 
 .PHONY: lock
 lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --generate-hashes --no-emit-index-url \
 		--python-version 3.11 --universal --upgrade --quiet --output-file requirements.lock
 
 .PHONY: kernels

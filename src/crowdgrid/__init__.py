@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from crowdgrid import errors as errors
     from crowdgrid import kernels as kernels
     from crowdgrid.client import aio as aio
-    from crowdgrid.client.daskgraph import dask_get as dask_get
     from crowdgrid.client.executor import Executor as Executor
     from crowdgrid.client.functions import Function as Function
     from crowdgrid.client.functions import function as function
@@ -26,9 +25,10 @@ if TYPE_CHECKING:
     from crowdgrid.client.grid import Grid as Grid
     from crowdgrid.client.grid import connect as connect
     from crowdgrid.client.job import Job as Job
-    from crowdgrid.client.joblibbackend import register_joblib as register_joblib
     from crowdgrid.client.local import local as local
     from crowdgrid.client.rows import Row as Row
+    from crowdgrid.client.schedulers import dask_get as dask_get
+    from crowdgrid.client.schedulers import register_joblib as register_joblib
     from crowdgrid.client.splits import Items as Items
     from crowdgrid.client.splits import Lines as Lines
     from crowdgrid.client.splits import ParameterGrid as ParameterGrid
@@ -58,10 +58,10 @@ _HOMES = {
     "Row": "client.rows",
     "TimedOut": "errors",
     "connect": "client.grid",
-    "dask_get": "client.daskgraph",
+    "dask_get": "client.schedulers",
     "function": "client.functions",
     "local": "client.local",
-    "register_joblib": "client.joblibbackend",
+    "register_joblib": "client.schedulers",
 }
 _MODULES = {"aio": "client.aio", "errors": "errors", "kernels": "kernels"}
 

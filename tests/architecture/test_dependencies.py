@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import sys
 import tomllib
+from itertools import chain
 
-from tests.architecture.tree import ROOT
+from tests.architecture.tree import ROOT, SOURCE, files, imports, name
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
 
 # Permissive, or copyleft of single files (MPL) in packages used unmodified.
 FREE = {
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "LLVM-exception", "MIT", "MIT-0", "MPL-2.0",
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "LLVM-exception", "MIT", "MIT-0", "MPL-2.0",
     "PSF-2.0", "Unlicense", "Zlib",
 }  # fmt: skip
 
@@ -22,7 +24,9 @@ SPDX = {
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD 2-Clause License": "BSD-2-Clause",
+    "BSD": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
+    "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }
@@ -32,7 +36,9 @@ def _plain(requirement: str) -> str:
     return re.split(r"[<>=!~;\[ ]", requirement)[0].lower()
 
 
-DIRECT = {_plain(item) for item in [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]}
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+ASKED = [*PROJECT["project"]["dependencies"], *chain(*EXTRAS.values()), *PROJECT["dependency-groups"]["dev"]]
+DIRECT = {_plain(item) for item in ASKED}
 LOCKED = dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", LOCK, re.MULTILINE))
 
 
@@ -43,7 +49,7 @@ def _licence(name: str) -> str:
         return told["License-Expression"]
     lines = told.get_all("License") or []
     lines += [line.split(" :: ")[-1] for line in told.get_all("Classifier") or () if line.startswith("License")]
-    return next((SPDX.get(line, line) for line in lines if line in SPDX or line in FREE), "unknown")
+    return next((SPDX.get(line, line) for line in lines if line in SPDX or _allowed(line)), "unknown")
 
 
 def _allowed(expression: str) -> bool:
@@ -77,9 +83,30 @@ def test_every_locked_package_is_pinned_by_hash() -> None:
     assert DIRECT - set(LOCKED) == set()
 
 
+def test_what_is_imported_is_asked_for() -> None:
+    """Tests run where everything is installed; people have what the package asks for, and no more for certain."""
+    perhaps = {"IPython", "dask", "joblib", "numpy"}  # who uses them has them; else a sentence says what is missing
+    perhaps |= {"_typeshed"}  # for type checkers only
+    left_out = tuple(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"])
+    asked = {_plain(item) for item in [*PROJECT["project"]["dependencies"], *chain(*EXTRAS.values())]}
+    provided = {
+        module
+        for module, names in importlib.metadata.packages_distributions().items()
+        if asked & {each.lower().replace("_", "-") for each in names}
+    }
+    found = [
+        f"{name(path)} imports {module}"
+        for path in files(SOURCE, ".py")
+        if not name(path).startswith(left_out)
+        for module in {each.partition(".")[0] for each in imports(path)}
+        if module not in {*sys.stdlib_module_names, *provided, *perhaps, "crowdgrid"}
+    ]
+    assert found == []
+
+
 def test_the_lock_is_what_pyproject_asks_for() -> None:
     """Somebody who changes pyproject.toml runs `make lock`."""
     from packaging.requirements import Requirement
 
-    asked = [Requirement(item) for item in [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]]
+    asked = [Requirement(item) for item in ASKED]
     assert [str(item) for item in asked if not item.specifier.contains(LOCKED[item.name.lower()])] == []

@@ -61,7 +61,7 @@ def _print(findings: list[Finding]) -> None:
 def _machine() -> Iterator[Finding]:
     looks = (
         ("software", _software), ("machine", _processor), ("WASM programs", _wasm), ("Python programs", _python),
-        ("data folder", _folder), ("containers", _containers),
+        ("data folder", _folder), ("databases", _databases), ("containers", _containers),
     )  # fmt: skip
     for subject, look in looks:
         yield _looked(subject, look)
@@ -143,6 +143,25 @@ def _folder() -> Finding:
     if free < DISK_BYTES_MIN:
         return Finding("data folder", "wrong", text, "Free at least 1 GB, or name another folder with CROWDGRID_DATA.")
     return Finding("data folder", "good", text)
+
+
+def _databases() -> Finding:
+    """In what a hub here could keep its store."""
+    import sqlite3
+    from importlib.metadata import PackageNotFoundError, version
+
+    from crowdgrid.store.open import POSTGRES_INSTALL
+
+    text = f"SQLite {sqlite3.sqlite_version}"
+    try:
+        return Finding("databases", "good", f"{text}; PostgreSQL with asyncpg {version('asyncpg')}")
+    except PackageNotFoundError:
+        wanted = os.environ.get("CROWDGRID_STORE", "").startswith("postgres")
+        state, remedy = (
+            ("wrong" if wanted else "missing"),
+            f"{POSTGRES_INSTALL}, for a hub with its store in PostgreSQL.",
+        )
+        return Finding("databases", state, f"{text}; not PostgreSQL: asyncpg is not installed", remedy)
 
 
 def _containers() -> Finding:

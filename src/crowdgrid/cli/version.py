@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sqlite3
 
 import click
 
@@ -16,7 +17,8 @@ def command(as_json: bool) -> None:
     """Which version this is, and of what it is made."""
     from importlib.metadata import version
 
-    told = {name: version(name) for name in ("crowdgrid", "wasmtime", "sqlalchemy", "uvicorn", "websockets")}
+    told = {name: version(name) for name in ("crowdgrid", "wasmtime", "uvicorn", "websockets")}
+    told["sqlite"] = sqlite3.sqlite_version
     told["python"] = platform.python_version()
     if as_json:
         print_json(told)

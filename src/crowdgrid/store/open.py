@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from crowdgrid.errors import BadInput
 from crowdgrid.store import Store
+
+POSTGRES_INSTALL: Final = "pip install 'crowdgrid[postgres]'"
 
 
 def open_store(url: str) -> Store:
@@ -15,7 +18,7 @@ def open_store(url: str) -> Store:
         url: `memory:`; a path or `sqlite:///path` (four slashes for an absolute one); `postgresql://…`.
 
     Raises:
-        BadInput: no store this grid knows.
+        BadInput: no store this grid knows, or one whose driver is not installed.
     """
     scheme, separator, rest = url.partition("://")
     if url in ("memory:", "memory://"):
@@ -23,9 +26,7 @@ def open_store(url: str) -> Store:
 
         return MemoryStore()
     if separator and scheme in ("postgresql", "postgres"):
-        from crowdgrid.store.postgres import PostgresStore
-
-        return PostgresStore(url)
+        return _postgres(url)
     if separator and (scheme != "sqlite" or len(rest) < 2):
         raise BadInput(
             f"{scheme}:// is no store this grid knows.",
@@ -37,3 +38,15 @@ def open_store(url: str) -> Store:
     if not path:
         raise BadInput("The store has no name.", hint="Use a path, postgresql://… or memory:.")
     return SqliteStore(Path(path).expanduser())
+
+
+def _postgres(url: str) -> Store:
+    try:
+        from crowdgrid.store.postgres import PostgresStore
+    except ModuleNotFoundError as problem:
+        if problem.name != "asyncpg":
+            raise
+        raise BadInput(
+            "A store in PostgreSQL needs asyncpg, which is not installed.", hint=f"Install it: {POSTGRES_INSTALL}."
+        ) from None
+    return PostgresStore(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,13 @@ def test_anything_else_is_refused_with_what_to_write(url: str) -> None:
     with pytest.raises(BadInput) as caught:
         open_store(url)
     assert "postgresql://" in caught.value.hint
+
+
+def test_postgresql_without_its_driver_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("crowdgrid.store.postgres", "crowdgrid.store.postgres_link"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(BadInput, match="asyncpg, which is not installed") as caught:
+        open_store("postgresql://ann:secret@db.example/grid")
+    assert "pip install 'crowdgrid[postgres]'" in caught.value.hint
+    assert "secret" not in f"{caught.value}"
