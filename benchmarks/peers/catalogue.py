@@ -20,6 +20,7 @@ class Kind:
         name: of its adapter. title: for people. environment: under `.venv-peers`; "" for plain Python.
         package: what is installed for it; "" for the standard library.
         imports: what a program that uses it says first.
+        parts: what can be killed beside the client; its adapter knows the processes.
         form: how it is run here. batches: how its map is made. durable: what of its work outlives a power cut.
         ours: whether it is crowdgrid.
         rival: whether the goal "twice the best" is about it.
@@ -30,6 +31,7 @@ class Kind:
     environment: str
     package: str
     imports: str
+    parts: tuple[str, ...]
     form: str
     batches: str
     durable: str
@@ -65,6 +67,7 @@ KINDS = (
         "crowdgrid",
         "crowdgrid",
         "import crowdgrid as cg; cg.local; cg.function",
+        ("the hub", "an agent", "a worker"),
         "`cg.local(agents=2, cpus=1)`: a hub and two agents of one worker, started by the client",
         "`f.map(range(n))`, chunks automatic",
         "every task and result, each committed with `synchronous=FULL` before it is acknowledged",
@@ -76,6 +79,7 @@ KINDS = (
         "crowdgrid",
         "crowdgrid",
         "import crowdgrid as cg; cg.connect; cg.function",
+        ("the hub", "an agent", "a worker"),
         "`crowdgrid hub` and two `crowdgrid agent run` as processes of their own, reports signed",
         "`f.map(range(n))`, chunks automatic",
         "every task and result, as above",
@@ -87,6 +91,7 @@ KINDS = (
         "dask",
         "distributed",
         "from distributed import Client, LocalCluster",
+        ("the scheduler", "a worker"),
         "`LocalCluster` of two worker processes of one thread; for the kills `dask scheduler` and `dask worker`",
         "`Client.map` over chunks made by hand, results as arrays (a bag, and lists, take several times as long)",
         "nothing",
@@ -98,6 +103,7 @@ KINDS = (
         "ray",
         "ray",
         "import ray",
+        ("the head's GCS", "the raylet", "a worker"),
         "`ray.init(num_cpus=2)`; for the kills `ray start --head`",
         "a task of a whole chunk, made by hand",
         "nothing",
@@ -109,6 +115,7 @@ KINDS = (
         "celery",
         "celery",
         "from celery import Celery; Celery('x').task(len)",
+        ("the broker (Redis)", "a process of the worker", "the worker"),
         "one worker of two processes, late acknowledgement, JSON; Redis with an append-only file, `appendfsync everysec`",
         "`task.chunks(…)`",
         "tasks and results, but for the last second",
@@ -120,6 +127,7 @@ KINDS = (
         "parsl",
         "parsl",
         "import parsl; from parsl.executors import HighThroughputExecutor",
+        ("the interchange", "the manager of the workers", "a worker"),
         "`HighThroughputExecutor` of two workers, `retries=3`",
         "an app on a whole chunk, made by hand",
         "nothing",
@@ -131,6 +139,7 @@ KINDS = (
         "",
         "",
         "from concurrent.futures import ProcessPoolExecutor",
+        ("a worker",),
         "two processes, this machine only",
         "`map(…, chunksize=…)`",
         "nothing",
@@ -141,6 +150,7 @@ KINDS = (
         "joblib",
         "joblib",
         "from joblib import Parallel, delayed; from joblib.externals.loky import get_reusable_executor",
+        ("a worker",),
         "two processes, this machine only",
         "`map(…, chunksize=…)`",
         "nothing",

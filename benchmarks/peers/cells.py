@@ -18,7 +18,7 @@ from benchmarks.peers.watch import used_between
 T = TypeVar("T")
 
 START_SECONDS: Final = 90.0
-SILENT_SECONDS: Final = 130.0
+SILENT_SECONDS: Final = 200.0
 MILLION: Final = 1_000_000
 
 

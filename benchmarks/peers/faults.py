@@ -86,28 +86,15 @@ class Fault:
 
 def measure(kind: Kind, context: Context) -> list[Fault]:
     """One life of the peer for each of its parts, and one for its client."""
-    try:
-        parts = _parts(kind)
-    except PeerFailed as error:
-        return [Fault("", failure=str(error))]
-    if context.quick:
-        parts = parts[:1]
+    parts = (*kind.parts, CLIENT) if not context.quick else (kind.parts[0], *([CLIENT] if kind.ours else []))
     faults = []
-    for part in (*parts, CLIENT):
+    for part in parts:
         print(f"  {kind.title}: kill -9 of {part}", file=sys.stderr)
         try:
             faults.append(_kill(kind, part, context))
         except PeerFailed as error:
             faults.append(Fault(part, failure=str(error)))
     return faults
-
-
-def _parts(kind: Kind) -> list[str]:
-    with Place() as place, Adapter(kind, place) as adapter:
-        adapter.ask("start", START_SECONDS, how="apart")
-        found = list(adapter.ask("parts", ANSWER_SECONDS))
-        adapter.close()
-        return found
 
 
 def _kill(kind: Kind, part: str, context: Context) -> Fault:
@@ -119,7 +106,7 @@ def _kill(kind: Kind, part: str, context: Context) -> Fault:
         if part == CLIENT:
             adapter.kill()
             return Fault(part, count, found=_found(kind, place, count, quiet))
-        for pid in adapter.ask("parts", ANSWER_SECONDS)[part]:
+        for pid in adapter.ask("parts", ANSWER_SECONDS, part=part):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         alone, seconds = _settle(adapter, quiet)

@@ -79,8 +79,8 @@ class Session:
         assert self._burst is not None, "no burst"
         return self._burst.progress()
 
-    def do_parts(self) -> dict[str, list[int]]:
-        return self._peer.parts()
+    def do_parts(self, part: str) -> list[int]:
+        return self._peer.parts()[part]
 
     def do_restart(self, part: str) -> bool:
         return self._peer.restart(part)
