@@ -229,8 +229,8 @@ class JobLink:
     def attached(self, answer: m.Message) -> None:
         """The hub answered to it being taken in hand again: send what the last connection left open."""
         if isinstance(answer, m.Opened):
-            self.resumed = answer.job.counts
-            self.update(answer.job)
+            self.resumed = answer.job.counts  # `info` may be newer already: the link updates it as messages come
+            self.tell()
             for feed in self._feeds:
                 feed.say_again()
             self._read_again()

@@ -271,13 +271,21 @@ class Link:
         return self._in_hand(await self.ask(m.Attach(self.next_id(), job), m.Opened))
 
     def _in_hand(self, opened: m.Opened) -> JobLink:
-        job = self.jobs.get(opened.job.id)
-        if job is None:
-            job = self.jobs[opened.job.id] = JobLink(self, opened.job)
-        else:
-            job.update(opened.job)
+        job = self.jobs.get(opened.job.id) or self._new(opened)
         job.holders += 1
         return job
+
+    def _new(self, opened: m.Opened) -> JobLink:
+        job = self.jobs[opened.job.id] = JobLink(self, opened.job)
+        return job
+
+    def _opened(self, message: m.Opened) -> None:
+        """Know the job at once, not when whoever asked gets to run: the frame may hold its last news, too, and what
+        is older must not be heard after it."""
+        if job := self.jobs.get(message.job.id):
+            job.update(message.job)
+        elif (request := self._requests.get(message.id)) and not request.answer.done():
+            self._new(message)
 
     def let_go(self, job: JobLink) -> None:
         """Somebody who had the job in hand has not any longer."""
@@ -298,7 +306,10 @@ class Link:
             case m.JobUpdate():
                 if job := self.jobs.get(message.job.id):
                     job.update(message.job)
-            case m.Opened() | m.Done():
+            case m.Opened():
+                self._opened(message)
+                self._answered(message.id, message)
+            case m.Done():
                 self._answered(message.id, message)
             case m.Failed():
                 self._refused(message)
