@@ -7,7 +7,8 @@ the number of its line, and then nothing after it is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, TypeAlias
 
@@ -76,15 +77,19 @@ def of_text(source: str, form: Form) -> Calls:
     return Calls(_each(_lines(source), source, lambda line: ((_text(line),), form.constants), blank=True))
 
 
-def _each(lines: Iterable[bytes], source: str, make: Callable[[bytes], Call], *, blank: bool) -> Iterator[Call]:
-    for number, line in enumerate(lines, 1):
-        if not blank and not line.strip():
-            continue
-        try:
-            yield make(line)
-        except BadInput as error:
-            called = "standard input" if source == "-" else Path(source).name
-            raise BadInput(f"Line {number:,} of {called} {error.message}.", hint=error.hint) from None
+def _each(
+    lines: Generator[bytes, None, None], source: str, make: Callable[[bytes], Call], *, blank: bool
+) -> Iterator[Call]:
+    with closing(lines):
+        for number, line in enumerate(lines, 1):
+            if not blank and not line.strip():
+                continue
+            try:
+                call = make(line)
+            except BadInput as error:
+                called = "standard input" if source == "-" else Path(source).name
+                raise BadInput(f"Line {number:,} of {called} {error.message}.", hint=error.hint) from None
+            yield call
 
 
 def _json(line: bytes) -> Any:
@@ -107,7 +112,7 @@ def _text(line: bytes) -> str:
         raise BadInput(f"is no UTF-8 text ({error.reason} at byte {error.start})") from None
 
 
-def _lines(source: str) -> Iterator[bytes]:
+def _lines(source: str) -> Generator[bytes, None, None]:
     """The lines of a file, without their ends. Raises BadInput at once when it cannot be read."""
     try:
         # Not sys.stdin: it would have to be waited for at the end, when nobody may write to it any more.
@@ -117,7 +122,7 @@ def _lines(source: str) -> Iterator[bytes]:
     return _read(file, source)
 
 
-def _read(file: IO[bytes], source: str) -> Iterator[bytes]:
+def _read(file: IO[bytes], source: str) -> Generator[bytes, None, None]:
     with file:
         try:
             while line := file.readline(limits.ITEM_BYTES):

@@ -142,8 +142,9 @@ def _steer(verb: str, told: str, help_text: str) -> None:
     def steer(names: tuple[str, ...], hub: str | None, token: str | None) -> None:
         reached = Hub(hub, token)
         for name in names:
-            reached.post(f"/v1/jobs/{part(name)}/{verb}", {} if verb == "cancel" else None)
-            click.echo(told.format(name))
+            job = reached.post(f"/v1/jobs/{part(name)}/{verb}", {} if verb == "cancel" else None)
+            too_late = verb == "cancel" and job["state"] != "cancelled"
+            click.echo(f"{name} had ended before: it is {job['state']}." if too_late else told.format(name))
 
 
 _steer("cancel", "Cancelled {}.", "End jobs for good; what runs is withdrawn.")

@@ -18,6 +18,7 @@ import msgspec
 
 from crowdgrid.client import background, saying
 from crowdgrid.client.options import Options
+from crowdgrid.client.programs import function_name
 from crowdgrid.core.model import UNSANDBOXED, Counts
 from crowdgrid.errors import CrowdgridError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from crowdgrid.client.joblink import JobLink
     from crowdgrid.client.progress import Standing
 
-ASK_SECONDS: Final = 1.5
+ASK_SECONDS: Final = 2.0
 JOBS_SHOWN: Final = 5
 ERRORS_SHOWN: Final = 3
 CELL_CHARS: Final = 200
@@ -59,7 +60,7 @@ class Card(msgspec.Struct, frozen=True):
         lines = [_said(self.title), *_columns([(name, _said(value)) for name, value in self._facts])]
         if self.rows:
             lines += ["", *_columns([self.titles, *[[_said(cell) for cell in row] for row in self.rows]])]
-        return "\n".join([*lines, *([f"  {' · '.join(self.more)}"] if self.more else [])])
+        return "\n".join([*lines, *([f"  go on: {' · '.join(self.more)}"] if self.more else [])])
 
     def html(self) -> str:
         """As a fragment of HTML."""
@@ -76,7 +77,7 @@ class Card(msgspec.Struct, frozen=True):
             body = "".join(f"<tr>{''.join(f'<td{_CELL}>{_html(cell)}</td>' for cell in row)}</tr>" for row in self.rows)
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
         if self.more:
-            parts.append("<p>" + " · ".join(f"<code>{_html(code)}</code>" for code in self.more) + "</p>")
+            parts.append("<p>Go on: " + " · ".join(f"<code>{_html(code)}</code>" for code in self.more) + "</p>")
         return f"<div>{''.join(parts)}</div>"
 
     @property
@@ -121,14 +122,22 @@ def _row(job: dict[str, Any]) -> tuple[object, ...]:
 def job(connection: Connection, job: JobLink) -> Bundle:
     """A job: how far it is, what went wrong."""
     name = job.info.name or job.id
-    found: list[dict[str, Any]] = []
-    if job.info.counts.errors or job.info.counts.abandoned:
-        page, _ = _asked(lambda: connection.rest.get(f"/v1/jobs/{job.id}/errors", limit=ERRORS_SHOWN))
-        found = page["errors"][:ERRORS_SHOWN] if page else []
-    rows = tuple((each["unit"] if each["unit"] >= 0 else f"task {each['ordinal']}", each["error"]) for each in found)
+    found, _ = _asked(lambda: _job_asked(connection, job))
+    function, errors = found or ("", [])
+    rows = tuple((each["unit"] if each["unit"] >= 0 else f"task {each['ordinal']}", each["error"]) for each in errors)
     more = ("job.result()", "job.errors()") if job.ended else ("job.result()", "job.why()", f"grid.job({name!r})")
     titles = ("call" if job.info.spec.runtime in UNSANDBOXED else "unit", "the first errors")
-    return Card(f"Job {name}", _facts_of(job), _bar_of(job.info.counts), titles, rows, more).bundle()
+    facts = (("function", function), *_facts_of(job))
+    return Card(f"Job {name}", facts, _bar_of(job.info.counts), titles, rows, more).bundle()
+
+
+async def _job_asked(connection: Connection, job: JobLink) -> tuple[str, list[dict[str, Any]]]:
+    """(the function it calls, the first that went wrong)."""
+    name = await function_name(connection.rest, job.info.spec.runtime, job.info.spec.program)
+    if not (job.info.counts.errors or job.info.counts.abandoned):
+        return name, []
+    page = await connection.rest.get(f"/v1/jobs/{job.id}/errors", limit=ERRORS_SHOWN)
+    return name, page["errors"][:ERRORS_SHOWN]
 
 
 def mapped(job: JobLink) -> Bundle:
@@ -178,6 +187,7 @@ def function(fn: Callable[..., Any], options: Options) -> Bundle:
 
 def _asked(work: Callable[[], Awaitable[Any]]) -> tuple[Any, str]:
     """(what the hub said, "") or (None, why it said nothing), in a moment."""
+    import httpx  # noqa: F401 — the first time this takes a while, which is not the hub's fault
 
     async def timed() -> Any:
         async with asyncio.timeout(ASK_SECONDS):
