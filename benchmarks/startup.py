@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks import figures
+from benchmarks import figures, profiling
 from benchmarks.context import Context
 from benchmarks.processes import ROOT, AgentProcess, BenchGrid, wait_until
 from benchmarks.report import Figure, Section, at_most
@@ -40,7 +40,7 @@ def measure(context: Context) -> Section:
     ]
     section = Section("Start-up", TEXT.format(times=times), figures_)
     if section.missed:
-        section.profile = _imports()
+        section.profile = profiling.imports(sys.executable, "import crowdgrid.hub.app, uvicorn")
     return section
 
 
@@ -74,17 +74,3 @@ def _agent() -> float:
 
 def _offers(grid: BenchGrid) -> float:
     return figures.parse((grid.hub.get("/metrics") or b"").decode()).get(OFFERED, 0.0)
-
-
-def _imports() -> str:
-    """What importing the hub costs, the dearest modules first."""
-    words = [sys.executable, "-X", "importtime", "-c", "import crowdgrid.hub.app, uvicorn"]
-    told = subprocess.run(words, check=True, capture_output=True, text=True, cwd=ROOT).stderr
-    rows = []
-    for line in told.splitlines():
-        parts = line.removeprefix("import time:").split("|")
-        if len(parts) == 3 and parts[1].strip().isdigit():
-            rows.append((int(parts[1]), int(parts[0]), parts[2].strip()))
-    rows.sort(reverse=True)
-    lines = [f"{whole / 1000:8.1f} {own / 1000:8.1f}  {name}" for whole, own, name in rows[:15]]
-    return "\n".join(["ms with what it imports, by itself, module", *lines])

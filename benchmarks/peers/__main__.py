@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from benchmarks.context import Context
 from benchmarks.machine import this_machine
-from benchmarks.peers import cells, faults, flat, footprint, goals
+from benchmarks.peers import cells, faults, flat, footprint, goals, profiles
 from benchmarks.peers.catalogue import KINDS, Kind
 from benchmarks.peers.document import document, failed
 from benchmarks.peers.talk import PeerFailed
@@ -31,6 +31,7 @@ class Run:
         self.measured: dict[str, cells.Measured] = {}
         self.faults: dict[str, list[faults.Fault]] = {}
         self.flat: flat.Flat | None = None
+        self.profiles: dict[str, str] = {}
         self.problems: list[str] = []
 
     def look(self) -> None:
@@ -61,6 +62,12 @@ class Run:
                 self.flat = flat.measure(kind, self._context)
             except PeerFailed as error:
                 self.problems.append(f"{kind.title}, ten million items: {error}")
+
+    def profile(self, judged: Sequence[goals.Judged]) -> None:
+        try:
+            self.profiles = profiles.of_missed(judged, self._context)
+        except PeerFailed as error:
+            self.problems.append(f"profile: {error}")
 
     def judged(self) -> list[goals.Judged]:
         ours = tuple(kind.title for kind in self.kinds if kind.ours)
@@ -109,6 +116,9 @@ def main() -> int:
         run.kills()
     if given.long or given.only == "long":
         run.long()
+    judged = run.judged()
+    if given.only in (None, "rates"):
+        run.profile(judged)
     took = time.perf_counter() - began
     text = document(
         machine,
@@ -116,7 +126,7 @@ def main() -> int:
         run.measured,
         run.footprints,
         run.faults,
-        run.judged(),
+        judged,
         flat=run.flat,
         quick=given.quick,
         took=took,

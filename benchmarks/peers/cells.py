@@ -89,20 +89,21 @@ def measure(kind: Kind, context: Context) -> Measured:
     measured = Measured()
     starts: list[float] = []
     with Place() as place, Adapter(kind, place) as adapter:
-        if _tried(measured, "start", lambda: starts.append(_start(adapter))):
+        if _tried(measured, "start", lambda: starts.append(started(adapter))):
             cells = Cells(adapter, context, measured)
             for name, cell in cells.all(whole=kind.ours).items():
                 _tried(measured, name, cell)
             _tried(measured, "end", adapter.close)
     for _ in range(context.of(2, 0) if starts else 0):
         with Place() as place, Adapter(kind, place) as adapter:
-            _tried(measured, "start", lambda adapter=adapter: starts.append(_start(adapter)))  # type: ignore[misc]
+            _tried(measured, "start", lambda adapter=adapter: starts.append(started(adapter)))  # type: ignore[misc]
             _tried(measured, "end", adapter.close)
     measured.first = statistics.median(starts) if starts else None
     return measured
 
 
-def _start(adapter: Adapter) -> float:
+def started(adapter: Adapter) -> float:
+    """Start the peer; seconds until its first result. Raises PeerFailed."""
     return float(adapter.ask("start", START_SECONDS, how="whole")["first"])
 
 
@@ -134,6 +135,10 @@ class Cells:
             cells[batch.name] = lambda batch=batch: self.batch(batch, whole=whole)  # type: ignore[misc]
         cells["1 s"] = self.long_tasks
         return cells
+
+    def named(self, name: str) -> None:
+        """One cell."""
+        self.all(whole=False)[name]()
 
     def pace(self, pace: Pace) -> None:
         load: dict[str, Any] = {"function": pace.function, "size": pace.size, "in_flight": pace.in_flight}

@@ -48,10 +48,11 @@ def document(
     judged: Sequence[Judged],
     *,
     flat: Flat | None,
+    profiles: Mapping[str, str],
     quick: bool,
     took: float,
 ) -> str:
-    """The whole of it. Mappings are by a peer's title."""
+    """The whole of it. Mappings are by a peer's title; `profiles` by what they are of."""
     how = " This was a smoke run (`--quick`): its figures are worth nothing." if quick else ""
     parts = [HEAD.rstrip(), f"{machine.told()} Measured in {took / 60:.1f} minutes.{how}"]
     parts += ["## Goals", _goals(judged), "## Who", _who(kinds)]
@@ -66,6 +67,9 @@ def document(
     if faults:
         count, quiet = ("400", 6) if quick else ("2,000", 15)
         parts += ["## What is left after kill -9", FAULTS.format(count=count, quiet=quiet).strip(), _faults(faults)]
+    if profiles:
+        parts += ["## Where the time goes", "Of what was not reached, with the hub and an agent under cProfile."]
+        parts += [f"{title}:\n\n```text\n{text.strip()}\n```" for title, text in profiles.items()]
     failures = failed(measured, faults)
     parts += ["## What failed", "\n".join(f"- {failure}" for failure in failures) or "Nothing."]
     return "\n\n".join(part for part in parts if part) + "\n"

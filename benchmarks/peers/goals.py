@@ -10,18 +10,25 @@ from benchmarks.peers.flat import Flat
 from benchmarks.peers.footprint import Footprint
 from benchmarks.report import Goal, at_least, at_most, number
 
+IMPORT = "`import crowdgrid`"
 GROWTH_MB = 50.0  # what "flat" allows a client to grow by, whatever the number of items
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A figure beside its goal. `value` None: it was not measured."""
+    """A figure beside its goal.
+
+    Attributes:
+        value: None when it was not measured. basis: what the goal is made of.
+        load: the load it is about, to be profiled when it is not reached; "" for what is no load.
+    """
 
     what: str
     value: float | None
     goal: Goal
     unit: str
     basis: str = ""
+    load: str = ""
 
     @property
     def reached(self) -> bool:
@@ -32,6 +39,10 @@ class Judged:
         here = "not measured" if self.value is None else f"{number(self.value)} {self.unit}".rstrip()
         limit = f"{sign} {number(self.goal.limit)} {self.unit}".rstrip()
         return [self.what, here, limit + (f" ({self.basis})" if self.basis else ""), self.verdict]
+
+    @property
+    def is_import(self) -> bool:
+        return self.what == IMPORT
 
     @property
     def verdict(self) -> str:
@@ -69,7 +80,9 @@ def _one_by_one(found: Found) -> Iterator[Judged]:
     best = max(rates, key=lambda title: rates[title])
     for title in found.ours:
         goal = at_least(2 * rates[best])
-        yield Judged(f"{title}: trivial, one by one", _rate(found, title, "trivial"), goal, "tasks/s", f"2 × {best}")
+        yield Judged(
+            f"{title}: trivial, one by one", _rate(found, title, "trivial"), goal, "tasks/s", f"2 × {best}", "trivial"
+        )
 
 
 def _maps(found: Found) -> Iterator[Judged]:
@@ -78,7 +91,7 @@ def _maps(found: Found) -> Iterator[Judged]:
         rate = _rate(found, title, "trivial, map")
         short = "" if items >= MILLION else ", shorter than meant"
         what = f"{title}: map of {items:,} trivial items{short}"
-        yield Judged(what, rate, at_least(100_000), "items/s", "chunks automatic")
+        yield Judged(what, rate, at_least(100_000), "items/s", "chunks automatic", "trivial, map")
 
 
 def _against_the_pool(found: Found) -> Iterator[Judged]:
@@ -90,12 +103,14 @@ def _against_the_pool(found: Found) -> Iterator[Judged]:
             ours = _rate(found, title, load)
             share = None if ours is None else ours / theirs * 100
             way = "map" if load.endswith("map") else "one by one"
-            yield Judged(f"{title}: 1 ms tasks, {way}", share, at_least(90), "%", f"of {found.pool}'s {theirs:,.0f}/s")
+            yield Judged(
+                f"{title}: 1 ms tasks, {way}", share, at_least(90), "%", f"of {found.pool}'s {theirs:,.0f}/s", load
+            )
 
 
 def _footprints(found: Found) -> Iterator[Judged]:
     if found.import_seconds is not None:
-        yield Judged("`import crowdgrid`", found.import_seconds, at_most(0.15), "s")
+        yield Judged(IMPORT, found.import_seconds, at_most(0.15), "s")
     footprint = next((found.footprints[title] for title in found.ours if title in found.footprints), None)
     if footprint is not None:
         yield Judged("installed, without extras", footprint.size / 1e6, at_most(100), "MB")

@@ -52,9 +52,10 @@ class Adapter:
 
     Args:
         kind: which peer. place: its folders; another adapter may have used them before.
+        environ: what else is in its environment.
     """
 
-    def __init__(self, kind: Kind, place: Place) -> None:
+    def __init__(self, kind: Kind, place: Place, **environ: str) -> None:
         if not kind.python.exists():
             raise PeerFailed("its environment is not there (scripts/setup-peers makes it)")
         self._log = place.folder / "client.log"
@@ -67,7 +68,7 @@ class Adapter:
                 stderr=log,
                 text=True,
                 cwd=ROOT,
-                env=_environ(kind, place.mark),
+                env=_environ(kind, place.mark) | environ,
                 start_new_session=True,
             )
         self.watch = Watch(self._popen.pid, place.mark)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 
 from benchmarks.peers.adapters.apart import Parts, answers, children, free_port, tool, wait_until
 from benchmarks.peers.adapters.crowdgrid_local import CrowdgridLocal
 from benchmarks.peers.adapters.peer import WORKERS
 from benchmarks.peers.adapters.session import serve
+
+PROFILE = "PEERS_PROFILE"
 
 
 class CrowdgridHub(CrowdgridLocal):
@@ -16,15 +20,21 @@ class CrowdgridHub(CrowdgridLocal):
         port, token, invitation = free_port(), "cg_" + secrets.token_urlsafe(32), "cgi_" + secrets.token_urlsafe(24)
         (self.folder / "login").write_text(f"http://127.0.0.1:{port}\n{token}")
         self._secret = {"CROWDGRID_ADMIN_TOKEN": token, "CROWDGRID_INVITATION": invitation}
-        words = [tool("crowdgrid"), "hub", "--data", str(self.folder / "hub"), "--listen", f"127.0.0.1:{port}"]
+        words = [*self._crowdgrid("hub"), "hub", "--data", str(self.folder / "hub"), "--listen", f"127.0.0.1:{port}"]
         self._parts.start("hub", words, **self._secret)
         wait_until(lambda: answers(port), "the hub answers")
         for number in range(1, WORKERS + 1):
             name = f"agent-{number}"
-            words = [tool("crowdgrid"), "agent", "run", "--hub", f"http://127.0.0.1:{port}", "--name", name]
+            words = [*self._crowdgrid(name), "agent", "run", "--hub", f"http://127.0.0.1:{port}", "--name", name]
             words += ["--data", str(self.folder / name), "--cpus", "1", "--no-limits", "--python", "own"]
             self._parts.start(name, words, CROWDGRID_INVITATION=invitation)
         self.attach()
+
+    def _crowdgrid(self, name: str) -> list[str]:
+        """The command; when the driver wants to know where time goes, under a profiler that writes to the folder."""
+        if PROFILE not in os.environ:
+            return [tool("crowdgrid")]
+        return [sys.executable, "-m", "benchmarks.profiling", str(self.folder / f"{name}.prof")]
 
     def attach(self) -> None:
         import crowdgrid

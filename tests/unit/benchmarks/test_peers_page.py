@@ -158,12 +158,22 @@ def test_the_page_names_what_failed_and_shows_no_figure_for_it() -> None:
     measured = {**found.measured, "joblib's loky": Measured(failures=["start: no answer"])}
     faults = {"Ray tasks": [Fault("the raylet", failure="said nothing")]}
     text = document(
-        MACHINE, KINDS, measured, found.footprints, faults, judge(found), flat=found.flat, quick=True, took=60.0
+        MACHINE,
+        KINDS,
+        measured,
+        found.footprints,
+        faults,
+        judge(found),
+        flat=found.flat,
+        profiles={"trivial": "ncalls"},
+        quick=True,
+        took=60.0,
     )
     assert "| joblib's loky | failed | failed |" in text
     assert "- joblib's loky, start: no answer" in text
     assert "- Ray tasks, kill of the raylet: said nothing" in text
     assert "smoke run" in text
+    assert "trivial:\n\n```text\nncalls" in text
     assert "wasmtime 101" in text
     assert "1,000 (50 %)" in text
     assert len(failed(measured, faults)) == 2
@@ -172,6 +182,8 @@ def test_the_page_names_what_failed_and_shows_no_figure_for_it() -> None:
 def test_the_page_says_when_nothing_failed() -> None:
     found = _found(ours=900.0, map=200_000.0)
     titles = [kind for kind in KINDS if kind.title in found.measured]
-    text = document(MACHINE, titles, found.measured, {}, {}, judge(found), flat=None, quick=False, took=60.0)
+    text = document(
+        MACHINE, titles, found.measured, {}, {}, judge(found), flat=None, profiles={}, quick=False, took=60.0
+    )
     assert text.rstrip().endswith("Nothing.")
     assert "smoke" not in text

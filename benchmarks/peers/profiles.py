@@ -1,0 +1,40 @@
+"""Where the time goes when a goal is not reached: hub and agent under Python's profiler, with the load that missed it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from benchmarks import profiling
+from benchmarks.context import Context
+from benchmarks.peers.adapters.crowdgrid_hub import PROFILE
+from benchmarks.peers.catalogue import KINDS, Kind
+from benchmarks.peers.cells import Cells, Measured, started
+from benchmarks.peers.goals import Judged
+from benchmarks.peers.talk import Adapter, PeerFailed, Place
+
+LINES = 16
+
+
+def of_missed(judged: Sequence[Judged], context: Context) -> dict[str, str]:
+    """Profiles by title, one for each load with a goal that was not reached. Raises PeerFailed."""
+    missed = [one for one in judged if one.value is not None and not one.reached]
+    found = {}
+    kind = next(kind for kind in KINDS if kind.name == "crowdgrid_hub")
+    for load in sorted({one.load for one in missed if one.load}):
+        print(f"  profile: {load}", file=sys.stderr)
+        found[f"{load}, the hub and one of two agents"] = _profile(kind, load, context)
+    if any(one.is_import for one in missed):
+        found["`import crowdgrid`"] = profiling.imports(str(kind.python), "import crowdgrid")
+    return found
+
+
+def _profile(kind: Kind, load: str, context: Context) -> str:
+    with Place() as place, Adapter(kind, place, **{PROFILE: "1"}) as adapter:
+        started(adapter)
+        Cells(adapter, context, Measured()).named(load)
+        adapter.close()
+        try:
+            return "\n\n".join(profiling.table(place.folder / f"{name}.prof", LINES) for name in ("hub", "agent-1"))
+        except OSError as error:
+            raise PeerFailed(f"no profile was written: {error}") from None
