@@ -143,6 +143,10 @@ class AsyncJob:
         """See `Job.errors`."""
         return await _aside(self.job.errors, limit)
 
+    async def logs(self, limit: int = 100) -> list[dict[str, Any]]:
+        """See `Job.logs`."""
+        return await _aside(self.job.logs, limit)
+
     async def tasks(self, state: str = "") -> list[dict[str, Any]]:
         """See `Job.tasks`."""
         return await _aside(self.job.tasks, state)

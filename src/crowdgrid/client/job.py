@@ -79,9 +79,15 @@ class Job:
         return found
 
     def errors(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The first runs that failed: `unit` (index in the input, −1 for a whole task), `error`, `node`."""
+        """The first runs that failed: `unit` (index in the input, −1 for a whole task), `error`, `node`; for functions
+        also `type`, `message` and `traceback`."""
         found: dict[str, Any] = self._rest("GET", f"/v1/jobs/{self.id}/errors", limit=limit)
         return list(found["errors"])
+
+    def logs(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The end of what its runs wrote, by task: `text`, `start` and `stop` (units), `node`, `error`."""
+        found: dict[str, Any] = self._rest("GET", f"/v1/jobs/{self.id}/logs", limit=limit)
+        return list(found["logs"])
 
     def tasks(self, state: str = "") -> list[dict[str, Any]]:
         """Its tasks, or those in one state, as the REST interface shows them: all pages of it."""
