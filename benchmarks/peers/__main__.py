@@ -128,6 +128,7 @@ def main() -> int:
         run.faults,
         judged,
         flat=run.flat,
+        profiles=run.profiles,
         quick=given.quick,
         took=took,
     )
