@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import crowdgrid as cg
+from crowdgrid.agent.trust import LABEL
 from crowdgrid.cli import root
 from crowdgrid.client import local as local_module
 from crowdgrid.client.grid import Connection, Grid
@@ -290,7 +291,8 @@ def test_an_invited_machine_joins_comes_back_as_it_was_and_leaves(
     with started([*CROWDGRID, "agent", "run", *data, "--no-limits"], stderr=subprocess.PIPE, text=True) as agent:
         _until(lambda: _json(crowdgrid("nodes", "show", "invited", "--json"))["online"])
         node = _json(crowdgrid("nodes", "show", "invited", "--json"))
-        assert (node["milli_cpus"], node["labels"]) == (1000, ["attic"])  # as when joining
+        assert (node["milli_cpus"], node["labels"]) == (1000, ["attic", LABEL])  # as when joining
+        assert (node["runtimes"], node["trusts"]) == (["wasm"], [])  # nobody's Python unless somebody is named
         assert crowdgrid("agent", "leave", *data)[0] == 0
         agent.communicate(timeout=30)
     assert agent.returncode == 0
@@ -328,7 +330,9 @@ def _wait(agent: subprocess.Popen[str]) -> str:
 
 def test_the_doctor_looks_at_the_machine_and_the_way_to_the_hub(crowdgrid: Callable[..., Ran]) -> None:
     found = {each["subject"]: each for each in _json(crowdgrid("doctor", "--json"))}
-    assert {"software", "machine", "WASM programs", "data folder", "hub", "clock", "store", "login"} <= set(found)
+    wanted = {"software", "machine", "WASM programs", "Python programs", "data folder"}
+    assert wanted | {"hub", "clock", "store", "login"} <= set(found)
+    assert found["Python programs"]["text"].startswith("of Python 3.")
     assert found["login"]["text"] == "admin (admin)"
     told = crowdgrid("doctor", "--token", "cg_wrong")[1]
     assert re.search(r"^✗ login +The hub does not know this token\.$", told, re.MULTILINE)

@@ -47,7 +47,7 @@ class User:
     @contextmanager
     def up(self, *words: str) -> Iterator[str]:
         """`crowdgrid up` until the end of the block: what it printed until it was ready."""
-        command = [COMMAND, "up", "--cpus", "1", *words]
+        command = [str(COMMAND), "up", "--cpus", "1", *words]
         with subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
@@ -80,8 +80,8 @@ def test_a_token_comes_from_a_file_and_the_hub_from_before(grid: Grid, user: Use
     file = tmp_path / "token.txt"
     file.write_text(f"\n  {TOKEN}\n")
     assert user.run("login", grid.url, "--token-file", str(file)).returncode == 0
-    user.run("login", "--forget")
-    assert user.login is None
+    assert user.run("login", "--forget").returncode == 0
+    assert not user.file.exists()
     assert user.run("login", grid.url, "--token-file", "-", said=TOKEN).returncode == 0
     assert user.run("login", "--token-file", str(file)).returncode == 0, "the hub signed in to before"
     assert user.login["url"] == grid.url

@@ -216,5 +216,5 @@ def test_a_hub_that_starts_again_leases_no_python_to_a_node_that_offers_it_and_t
             job = admin.mark(tmp_path / "mark", runtime)
             assert admin.until_refused(job) == {"It runs nobody's Python."}
         node.say(m.Heartbeat((), 7))
-        assert node.next(m.Beat, lambda beat: beat.sent == 7)
+        assert node.next(m.Beat, lambda beat: beat.sent == 7).sent == 7
         assert not node.specs
