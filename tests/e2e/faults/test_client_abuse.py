@@ -132,7 +132,8 @@ def test_an_unknown_message_is_answered_and_the_link_lives(client: RawClient, ec
 
 
 def test_appending_out_of_order_is_refused_and_the_right_order_goes_on(client: RawClient, echo: str) -> None:
-    """A gap, an overlap, an append after sealing: each refused in its own words, and nothing of it is kept."""
+    """A gap, other units in the same place, an append after sealing: each refused in its own words, and nothing of it
+    is kept."""
     info = opened(client, echo)
 
     def append(first: int, *items: bytes) -> Any:
@@ -140,9 +141,10 @@ def test_appending_out_of_order_is_refused_and_the_right_order_goes_on(client: R
 
     assert append(0, b"0", b"1").units == 2
     refused(append(5, b"5"), "conflict", "the next to append", "not 5")
-    refused(append(1, b"1", b"2"), "conflict", "overlap")
+    refused(append(1, b"other", b"2"), "conflict", "other items", "from unit 1 on", "job of its own")
+    refused(append(0, b"0", b"other", b"2"), "conflict", "from unit 1 on")
     assert append(0, b"0", b"1").units == 2, "the same again is harmless"
-    assert append(2, b"2").units == 3
+    assert append(1, b"1", b"2").units == 3, "and so it is with more after it"
     refused(append(-1, b"x"), "bad_input", "ordinals")
     refused(append(1 << 60, b"x"), "bad_input", "ordinals")
     refused(append(3), "bad_input", "items or the digest")

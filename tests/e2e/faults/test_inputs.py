@@ -138,7 +138,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "no such job": (("jobs", "show", "never-was"), 2, ("no job 'never-was'", "jobs ls")),
     "no such command": (("rum",), 2, ("no command 'rum'", "'run'")),
     "no such reducer": (("run", ECHO_PATH, "--range", "0:3", "--reduce", "mean"), 2, ("mean", "sum")),
-    "a wrong token": (("jobs", "ls", "--token", "cg_wrong"), 4, ("token", "crowdgrid token")),
+    "a wrong token": (("jobs", "ls", "--token", "cg_wrong"), 4, ("token", "crowdgrid login")),
     "no hub": (("jobs", "ls", "--hub", f"http://127.0.0.1:{free_port()}"), 3, ("nothing listens there", "doctor")),
     "no address": (("jobs", "ls", "--hub", "ftp://x"), 2, ("not the address of a hub", "http://")),
 }
