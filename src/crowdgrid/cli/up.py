@@ -70,7 +70,7 @@ def command(
         if not no_agent:
             children.insert(0, _agent(here, folder, invitation, cpus, trusts, tls_cert))
         _sign_in(here, token, login)
-        _welcome(hub, settings, "" if no_agent else _python_told(trusts), no_qr=no_qr)
+        _welcome(hub, settings, "" if no_agent else _python_told(trusts or ()), no_qr=no_qr)
         _watch(children)
     except KeyboardInterrupt:
         click.echo("\nEnding; what is kept is there the next time.", err=True)
@@ -108,10 +108,11 @@ def _hub(settings: HubSettings, folder: Path, token: str, invitation: str) -> Ch
     return Child("hub", words, log=folder / "hub.log", secrets=given)
 
 
-def _agent(url: str, folder: Path, invitation: str, cpus: int, trusts: Sequence[str], ca: str) -> Child:
+def _agent(url: str, folder: Path, invitation: str, cpus: int, trusts: Sequence[str] | None, ca: str) -> Child:
     words = ["agent", "run", "--hub", url, "--data", str(folder / "agent"), "--with-parent"]
     words += ["--name", socket.gethostname()[:60], "--cpus", str(cpus)]
-    words += [word for who in trusts or ("nobody",) for word in ("--python", who)]
+    if trusts is not None:
+        words += [word for who in trusts or ("nobody",) for word in ("--python", who)]
     if ca:
         words += ["--ca", ca]
     return Child("agent", words, log=folder / "agent.log", secrets={"CROWDGRID_INVITATION": invitation})
@@ -142,8 +143,9 @@ def _wait_for(url: str, token: str, child: Child) -> Hub:
     raise Unavailable(f"The hub did not answer within {START_SECONDS:.0f} s.", hint=f"Its log is {child.log}.")
 
 
-def _trusts(folder: Path, url: str, given: Sequence[str]) -> tuple[str, ...]:
-    """Whose Python the agent runs: as given, else as said last, else this user's, where the way to the hub allows it.
+def _trusts(folder: Path, url: str, given: Sequence[str]) -> tuple[str, ...] | None:
+    """Whose Python the agent runs: as given, else as said last, else this user's. None where that may not be: nobody's
+    this time, and nothing was said for the next.
 
     Raises:
         CrowdgridError: what is given makes no sense, or may not be over this way.
@@ -157,13 +159,13 @@ def _trusts(folder: Path, url: str, given: Sequence[str]) -> tuple[str, ...]:
         trusts = words(given)
         check_way(trusts, hub)
         return trusts
-    last = python_of(folder / "agent")
     try:
+        last = python_of(folder / "agent")
         trusts = words(("own",) if last is None else last)
         check_way(trusts, hub)
-    except NotAllowed as error:
+    except (BadInput, NotAllowed) as error:  # also where what was said last cannot be read: a guess would be no consent
         click.echo(error.message, err=True)
-        return ()
+        return None
     return trusts
 
 

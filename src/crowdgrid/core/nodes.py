@@ -92,11 +92,12 @@ def disconnect(state: State, command: Disconnect) -> None:
 
 
 def update(state: State, command: Update) -> None:
-    """A new record for a node. One that has left loses its link and its leases."""
+    """A new record for a node. One that has left loses its link and its leases. Whose Python it runs only the node itself
+    says: the sender may have read it in the store before the node changed its mind."""
     record = command.node
     node = state.nodes.get(record.number)
     if node is not None:
-        record = _replace(_earned(record, node.record), linked=bool(node.session))
+        record = _replace(_earned(record, node.record), linked=bool(node.session), trusts=node.record.trusts)
     state.save(record)
     state.emit(NodeChanged(record, online=bool(node and node.session)))
     state.emit(Reply(record))

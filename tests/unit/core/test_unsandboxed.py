@@ -190,6 +190,20 @@ def test_an_owner_who_widens_is_asked_at_once_about_what_the_node_declined() -> 
     assert rig.run(job).declined == {}
 
 
+def test_an_operators_change_does_not_undo_the_owners() -> None:
+    """Draining a node writes the record somebody read before: whom the node trusts by then must survive it."""
+    rig = Rig()
+    node = rig.node(1, runtimes=PYTHON, trusts=("everyone",))
+    before = rig.record(node)
+    rig.sessions += 1
+    rig.do(c.Connect(msgspec.structs.replace(before, trusts=("own",)), rig.sessions, news=True))
+    rig.do(c.Update(msgspec.structs.replace(before, name="renamed")))
+    assert (rig.record(node).name, rig.record(node).trusts) == ("renamed", ("own",))
+    rig.submit(runtime="python", owner="eve")
+    rig.fetch(node, 1)
+    assert rig.plan() == []
+
+
 def test_why_of_a_node_says_whose_python_it_runs() -> None:
     rig = Rig()
     node = rig.node(1, runtimes=PYTHON, trusts=("own",))
