@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from operator import length_hint
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -194,6 +195,7 @@ class Calling:
         progress: Wanted = None,
     ) -> Mapped[Any]:
         """See `Function.map`. `calls`: the arguments of each."""
+        total = length_hint(calls, -1)
         program, calls = self._for_all(fn, calls, options)
         return Mapped(
             self._connection,
@@ -204,6 +206,7 @@ class Calling:
             ordered=ordered,
             return_exceptions=return_exceptions,
             progress=progress,
+            total=total if total >= 0 else None,
         )
 
     def spawn_map(

@@ -7,7 +7,8 @@ when it is first sent and again when something it refers to may have changed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from crowdgrid.client import current
@@ -192,4 +193,23 @@ def _plain(fn: Callable[..., Any]) -> Callable[..., Any]:
 def _calls_of(iterables: tuple[Iterable[Any], ...]) -> Iterable[tuple[Any, ...]]:
     if not iterables:
         raise BadInput("map needs something to iterate over.", hint="For example square.map(range(10)).")
-    return zip(*iterables)
+    return InStep(iterables)
+
+
+class InStep:
+    """As `zip`, and it knows how many there will be, if that is known: a progress bar can tell how much is left."""
+
+    def __init__(self, iterables: tuple[Iterable[Any], ...]) -> None:
+        self._iterables = iterables
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return zip(*self._iterables)
+
+    def __length_hint__(self) -> int:
+        try:
+            found = min(length_hint(iterable, -1) for iterable in self._iterables)
+        except Exception:  # noqa: BLE001 — a length of somebody else's, which may be too large to be said
+            return NotImplemented
+        if found < 0:
+            return NotImplemented
+        return found

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 from crowdgrid import limits
 from crowdgrid.client import background
@@ -22,6 +22,7 @@ from crowdgrid.client.jobcore import ANSWERED
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.options import EPHEMERAL_MS, Options
 from crowdgrid.client.outcomes import Outcomes
+from crowdgrid.client.programs import HEAD_BYTES, name_in
 from crowdgrid.core import model
 from crowdgrid.errors import CannotTravel, CrowdgridError, JobFailed, TimedOut
 from crowdgrid.protocol import messages as m
@@ -154,6 +155,14 @@ class Taking:
         self._connection.link.let_go(self.job)
 
 
+class Showing(NamedTuple):
+    """How its progress is shown; see `progress.showing`."""
+
+    title: str
+    wanted: Wanted
+    total: int | None
+
+
 class Mapped(Iterator[R], Generic[R]):
     """The results of a map, to be iterated once. `close()` it, or drop it, to cancel what is left.
 
@@ -172,6 +181,7 @@ class Mapped(Iterator[R], Generic[R]):
         ordered: bool,
         return_exceptions: bool,
         progress: Wanted,
+        total: int | None = None,
     ) -> None:
         self.return_exceptions = return_exceptions
         self._outcomes = outcomes
@@ -181,7 +191,8 @@ class Mapped(Iterator[R], Generic[R]):
         self._closing = weakref.finalize(self, _close, self._taking)
         self._closing.atexit = False
         # Not a method: it must not keep this object alive, or dropping it would not end the job.
-        self._values = _values(self._taking, outcomes, return_exceptions, progress, self.id)
+        how = Showing(name_in(program.content[:HEAD_BYTES]) or self.id, progress, total)
+        self._values = _values(self._taking, outcomes, return_exceptions, how)
         self._next: Callable[[], R] = self._values.__next__
 
     def __iter__(self) -> Self:
@@ -237,13 +248,11 @@ class Mapped(Iterator[R], Generic[R]):
             self._taking.timeout = None
 
 
-def _values(
-    taking: Taking, outcomes: Outcomes, return_exceptions: bool, progress: Wanted, title: str
-) -> Generator[Any, None, None]:
+def _values(taking: Taking, outcomes: Outcomes, return_exceptions: bool, how: Showing) -> Generator[Any, None, None]:
     from crowdgrid.client.progress import showing
 
     try:
-        with showing(title, progress, taking.job) as moved:
+        with showing(how.title, how.wanted, taking.job, total=how.total) as moved:
             # Nothing here may hold on to a result: it is the caller's alone.
             value = outcomes.value_or_exception if return_exceptions else outcomes.value
             while tasks := background.run(taking.take()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import subprocess
@@ -9,12 +10,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import length_hint
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from tqdm import tqdm
 
 from crowdgrid.client import saying
+from crowdgrid.client.functions import InStep
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.progress import Standing, Watch, showing
 from crowdgrid.core.model import Counts, Items, JobSpec
@@ -297,3 +301,24 @@ def test_what_goes_on_is_said_in_words(counts: Counts, said: str) -> None:
 def test_what_others_named_is_one_harmless_line() -> None:
     assert saying.one_line("a\n\tb\x1b[31m") == "a b\ufffd[31m"
     assert saying.one_line("x" * 100, 10) == "x" * 9 + "…"
+
+
+# --- how much there will be ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("iterables", "known"),
+    [
+        ((range(10**6),), 10**6),
+        (([1, 2], range(5)), 2),
+        ((itertools.count(), [1, 2]), -1),
+        ((range(2**70),), -1),
+    ],
+)
+def test_how_many_there_will_be_is_known_before_they_are_read(iterables: tuple[Any, ...], known: int) -> None:
+    """A bar over a million elements can tell how much is left from the start."""
+    assert length_hint(InStep(iterables), -1) == known
+
+
+def test_elements_in_step_are_those_of_zip() -> None:
+    assert list(InStep(([1, 2, 3], "ab"))) == [(1, "a"), (2, "b")]
