@@ -15,12 +15,16 @@ from crowdgrid.cli.demo.kill import Kill
 from crowdgrid.client.splits import Range
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 240  # for the busiest of machines
 
 
+@pytest.mark.timeout(2 * SECONDS)
 def test_a_small_demonstration_is_right_from_beginning_to_end() -> None:
     """The same command as `make demo`, with less to do: an agent, the hub and a worker are killed on the way."""
     words = ["demo", "--json", "--search-window", "1000000", "--below", str(10**9), "--files", "150"]
-    done = subprocess.run([sys.executable, "-m", "crowdgrid.cli", *words], capture_output=True, text=True, timeout=110)
+    done = subprocess.run(
+        [sys.executable, "-m", "crowdgrid.cli", *words], capture_output=True, text=True, timeout=SECONDS
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["right"]
