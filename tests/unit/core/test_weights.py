@@ -74,8 +74,8 @@ def test_every_task_fits_or_has_one_unit_and_none_is_lost(appended: list[tuple[i
     rig = Rig()
     job = rig.submit(Items(piece=1000))
     weights: list[int] = []
-    for count, megabytes in appended:
-        count = 1 if megabytes > 4 else count
+    for several, megabytes in appended:
+        count = 1 if megabytes > 4 else several
         rig.append(job, len(weights), count, size=megabytes * MB * count)
         weights += [megabytes * MB] * count
     tasks = cut(rig, job, len(weights))
