@@ -323,7 +323,8 @@ def _is_whole(document: Document, count: int) -> bool:
             return False
         if not _is_sound(node, document):
             return False
-    return 0 <= document.root < count
+    lines_fit = all(0 < text.first <= limits.SOURCE_LINES for text in document.texts)
+    return lines_fit and 0 <= document.root < count
 
 
 def _is_sound(node: Any, document: Document) -> bool:

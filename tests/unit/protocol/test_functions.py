@@ -63,6 +63,10 @@ BAD = {
     "keys without values": (document(c.Sentinel(), c.Pairs((0,), ())), "something it does not hold"),
     "a function without text": (document(c.Function("m", "f", 0, 1, 0)), "something it does not hold"),
     "a class without text": (document(c.Class("m", "C", 0, 1)), "something it does not hold"),
+    "a line nobody wrote": (
+        document(c.Sentinel(), texts=(c.Text("m.py", limits.SOURCE_LINES + 1, ""),)),
+        "something it does not hold",
+    ),
     "a variable that is no cell": (
         document(c.Sentinel(), c.Function("m", "f", 0, 1, 0, free={"x": 0}), texts=(c.Text("m.py", 1, ""),)),
         "something it does not hold",

@@ -133,6 +133,8 @@ def collected(fn: Callable[..., Any], name: str) -> tuple[Graph, bytes]:
                     classes.look_into(graph, index, value, place)
         except StartAgain:
             continue
+        except RecursionError:
+            raise CannotTravel(f"{name} captures containers that are nested too deeply.") from None
         nodes = [node for node in graph.nodes if node is not None]
         assert len(nodes) == len(graph.nodes), "everything entered was looked into"
         ordered, root = in_order(nodes, root, name)

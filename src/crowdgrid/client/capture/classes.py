@@ -63,7 +63,8 @@ def look_into(graph: Graph, index: int, cls: type, place: Place) -> None:
 
 
 def _annotating(found: FoundClass, namespace: dict[str, Any]) -> list[str]:
-    """Installed things its attributes' annotations name: a dataclass looks `ClassVar` up, though nothing evaluates it."""
+    """What the annotations of its attributes name, though nothing evaluates them: a dataclass looks `ClassVar` up, and
+    `typing.get_type_hints` all of them."""
     if not found.node.later_annotations:
         return []
     names = {
@@ -73,7 +74,12 @@ def _annotating(found: FoundClass, namespace: dict[str, Any]) -> list[str]:
         for node in ast.walk(statement.annotation)
         if isinstance(node, ast.Name)
     }
-    return [name for name in names if name in namespace and is_found_elsewhere(namespace[name])]
+    return [name for name in names if name in namespace and _is_a_type(namespace[name])]
+
+
+def _is_a_type(value: Any) -> bool:
+    is_own = isinstance(value, type) and "." not in value.__qualname__
+    return is_own or is_found_elsewhere(value)
 
 
 def _changed(cls: type, found: FoundClass) -> Iterator[tuple[str, Any]]:

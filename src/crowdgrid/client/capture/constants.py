@@ -15,8 +15,10 @@ import re
 import string
 import struct
 import sys
+import threading
 import types
 import typing
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -128,6 +130,10 @@ _MADE: Final[dict[type, Callable[[Any], Made]]] = {
     typing.TypeVar: _type_variable,
     typing.ParamSpec: _type_variable,
     typing.NewType: lambda value: Made(typing.NewType, (value.__name__, value.__supertype__)),
+    threading.local: lambda value: Made(threading.local, ()),  # it is empty in every thread that has not used it
+    weakref.WeakKeyDictionary: lambda value: Made(weakref.WeakKeyDictionary, ()),  # what it holds is not its own;
+    weakref.WeakValueDictionary: lambda value: Made(weakref.WeakValueDictionary, ()),  # functools.singledispatch
+    weakref.WeakSet: lambda value: Made(weakref.WeakSet, ()),  # keeps its cache in one
     types.SimpleNamespace: lambda value: Made(types.SimpleNamespace, (), dict(vars(value))),
     types.MappingProxyType: lambda value: Made(types.MappingProxyType, (dict(value),)),
 }

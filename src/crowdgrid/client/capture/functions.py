@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any, Final
 
 import msgspec
@@ -30,11 +30,11 @@ def look_into(graph: Graph, index: int, fn: FunctionType, place: Place) -> None:
     graph.watch.function(fn)
     place = place.of(name)
     home, by_parts = graph.home(fn.__globals__)
+    attributes = names.attribute_names(fn.__code__)
     free = {
-        variable: graph.cell(cell, place.at(variable))
+        variable: graph.cell(cell, place.at(variable), attributes)
         for variable, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ())
     }
-    attributes = names.attribute_names(fn.__code__)
     graph.nodes[index] = msgspec.structs.replace(
         found.node,
         home=home,
@@ -65,10 +65,7 @@ def found_names(
             value = getattr(builtins, name)  # notebooks put things of their own there
         else:
             continue
-        if isinstance(value, ModuleType):
-            found[name] = graph.module_named(value, place.at(name), attributes)
-        else:
-            found[name] = graph.add(value, place.at(name))
+        found[name] = graph.named(value, place.at(name), attributes)
     return found
 
 

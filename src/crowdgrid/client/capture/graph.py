@@ -194,12 +194,12 @@ class Graph:
                 self.exceptions[value] = None
         return self._enter(c.Module(name, also))
 
-    def module_named(self, module: ModuleType, place: Place, names: set[str]) -> int:
-        """As `add`, for a module of which code uses attributes of these names: its submodules may be meant."""
-        also = modules.loaded_submodules(module, names)
-        if not also:
-            return self.add(module, place)
-        return self._module(module, place, names)
+    def named(self, value: Any, place: Place, attributes: set[str]) -> int:
+        """As `add`, for what code has a name for, and for which it may use these attributes: those of a package
+        may be its submodules."""
+        if not isinstance(value, ModuleType) or not modules.loaded_submodules(value, attributes):
+            return self.add(value, place)
+        return self._module(value, place, attributes)
 
     def import_when_called(self, name: str, place: Place) -> None:
         """A function imports this when it runs."""
@@ -268,8 +268,8 @@ class Graph:
         kwargs = {name: self.add(item, place) for name, item in made.kwargs.items()}
         self.nodes[index] = c.Call(self.add(made.function, place), args, kwargs)
 
-    def cell(self, cell: CellType, place: Place) -> int:
-        """The index of a variable that functions share."""
+    def cell(self, cell: CellType, place: Place, attributes: set[str]) -> int:
+        """The index of a variable that functions share; `attributes` as in `named`."""
         if id(cell) in self._known:
             return self._known[id(cell)]
         index = self._know(cell, self._enter(None))
@@ -279,7 +279,7 @@ class Graph:
             self.nodes[index] = c.Cell(c.NOTHING)
         else:
             self.watch.cell(cell, content)
-            self.nodes[index] = c.Cell(self.add(content, place))
+            self.nodes[index] = c.Cell(self.named(content, place, attributes))
         return index
 
     # --- where things are from -------------------------------------------------------------------

@@ -16,11 +16,14 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 from crowdgrid.protocol.captured import Source
 
-_SUFFIX = ".py"
+_SUFFIX: Final = ".py"
+_PACKAGES: Final = frozenset({"site-packages", "dist-packages"})
 
 
 class NotSent(Exception):
@@ -46,7 +49,12 @@ def is_installed(name: str) -> bool:
     if spec.origin in {"built-in", "frozen"}:
         return True
     files = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
-    return any(os.path.realpath(file).startswith(_places()) for file in files)
+    return any(_is_in_place(os.path.realpath(file)) for file in files)
+
+
+def _is_in_place(file: str) -> bool:
+    """Whether a file lies where packages do, also those of another Python that are used here."""
+    return file.startswith(_places()) or not _PACKAGES.isdisjoint(Path(file).parts)
 
 
 def spec_of(name: str) -> ModuleSpec | None:

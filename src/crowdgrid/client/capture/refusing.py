@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import socket
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
@@ -12,6 +13,9 @@ from typing import Any, Final, NamedTuple
 from crowdgrid.errors import CannotTravel
 from crowdgrid.protocol.forms import type_name, with_article
 
+_SAME_NUMBERS: Final = (
+    "Every call would draw the same numbers; make it in the function, from a seed that is an argument."
+)
 PICKLE: Final = 'On a grid of your own, codec="pickle" carries it.'
 
 
@@ -50,6 +54,8 @@ def refuse(value: Any, place: Place, hint: str = "") -> CannotTravel:
 
 def hint_for(value: Any) -> str:
     """What to do about it, by what it is."""
+    if type(value).__module__.startswith("numpy.random"):
+        return _SAME_NUMBERS
     for kinds, hint in _HINTS:
         if isinstance(value, kinds):
             return hint
@@ -64,6 +70,7 @@ _HINTS: Final[tuple[tuple[Any, str], ...]] = (
         "Calls run in different processes, where a lock of this one means nothing; remove it or make it inside.",
     ),
     (threading.Thread, "A thread stays in its process; start it inside the function."),
+    (random.Random, _SAME_NUMBERS),
     ((Generator, AsyncGenerator, Coroutine), "Pass a list of what it yields, or make it inside the function."),
     (Iterator, "Pass a list of what it yields, or make it inside the function."),
     ((FrameType, TracebackType), "It belongs to a running program."),

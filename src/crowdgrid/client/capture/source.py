@@ -206,7 +206,12 @@ def _is_cell(name: str) -> bool:
 def _found_class(cls: type, tree: ast.ClassDef, file: str, lines: list[str]) -> FoundClass:
     first = first_line(tree)
     text = Text(_short(file), first, "".join(lines[first - 1 : tree.end_lineno]))
-    later = any(code.co_flags & _ANNOTATIONS for code in _methods(cls)) or parsed(lines).later_annotations
+    told = vars(cls).get("__annotations__", {}).values()
+    later = (
+        parsed(lines).later_annotations
+        or any(code.co_flags & _ANNOTATIONS for code in _methods(cls))
+        or (bool(told) and all(isinstance(each, str) for each in told))  # another cell of the notebook said so
+    )
     node = Class(home="", name=cls.__name__, text=0, line=first, column=tree.col_offset, later_annotations=later)
     return FoundClass(node, text, file, tree, compiling.class_code(node, text, parsed(lines).imported))
 

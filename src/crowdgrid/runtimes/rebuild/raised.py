@@ -8,6 +8,7 @@ it is looked at, there is something to say.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 import traceback
@@ -22,10 +23,11 @@ from crowdgrid.protocol.forms import Forming, NotPlain, TooDeep, type_name, with
 from crowdgrid.protocol.values import pack_value
 
 SLOTTED: Final = (ImportError, NameError, AttributeError)  # these keep `name` and `path` elsewhere than in a dict
-_OURS: Final = str(Path(__file__).parents[2])
+_OURS: Final = f"{Path(__file__).parents[2]}{os.sep}"
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 _PARTS: Final = 100  # exceptions of one group
 _DEPTH: Final = 5  # groups in groups
+_FRAMES: Final = 2_000  # innermost ones
 _MESSAGE_CHARS: Final = 4_000
 _CUT: Final = "\n  [… cut …]\n"
 
@@ -127,7 +129,8 @@ def _plain_attributes(error: BaseException) -> dict[str, Any]:
 
 def _text(error: BaseException) -> str:
     try:
-        told = traceback.TracebackException(type(error), error, _own_frames(error.__traceback__), compact=True)
+        frames = _own_frames(error.__traceback__)
+        told = traceback.TracebackException(type(error), error, frames, limit=-_FRAMES, compact=True)
         _shorten(told, set())
         lines = "".join(told.format())
     except BaseException:  # noqa: BLE001 - no memory, or code of the exception's own

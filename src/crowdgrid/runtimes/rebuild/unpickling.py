@@ -10,12 +10,16 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from crowdgrid.errors import BadInput, BadProgram
 from crowdgrid.protocol.functions import FunctionProgram
 from crowdgrid.protocol.pickles import dumps, loads
 from crowdgrid.runtimes.rebuild import making, raised, stage
+
+_OURS: Final = frozenset(sys.modules)  # what a worker is made of
+_EVERYBODYS: Final = sys.stdlib_module_names | {"crowdgrid"}
+_PACKAGES: Final = frozenset({"site-packages", "dist-packages"})
 
 
 class _Environment:
@@ -109,9 +113,15 @@ def _import_from(paths: tuple[str, ...]) -> None:
 def forget() -> None:
     """Take the current environment's folders off the path and what was imported from them out of `sys.modules`."""
     sys.path[:] = [path for path in sys.path if path not in _current.paths]
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and any(Path(file).is_relative_to(path) for path in _current.paths):
-            del sys.modules[name]
+    for name in [name for name in sys.modules if name not in _OURS and _is_from(name, _current.paths)]:
+        del sys.modules[name]
     _current.name, _current.paths, _current.is_initialized = "", (), False
     importlib.invalidate_caches()
+
+
+def _is_from(name: str, paths: tuple[str, ...]) -> bool:
+    """Whether a module was imported from one of these folders; packages installed below one are everybody's."""
+    file = getattr(sys.modules[name], "__file__", None)
+    if not paths or not isinstance(file, str) or name.partition(".")[0] in _EVERYBODYS:
+        return False
+    return _PACKAGES.isdisjoint(Path(file).parts) and any(Path(file).is_relative_to(path) for path in paths)

@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import functools
 import threading
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, NewType, Protocol, TypedDict, TypeVar
@@ -227,6 +228,18 @@ def inheritance_works() -> tuple[Any, ...]:
     )
 
 
+@dataclass
+class Tree:
+    size: Size
+    left: Tree | None = None
+    label: ClassVar[str] = "t"
+
+
+def hints_work() -> tuple[Any, ...]:
+    hints = typing.get_type_hints(Tree)
+    return sorted(hints), hints["size"] is Size, [one.name for one in dataclasses.fields(Tree)]
+
+
 def enumerations_work() -> tuple[Any, ...]:
     return Level.HIGH + 1, Level(1).label, Planet.EARTH.mass, Planet["EARTH"].color, [level.name for level in Level]
 
@@ -247,7 +260,9 @@ def other_kinds_work() -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    "fn", [dataclasses_work, inheritance_works, enumerations_work, other_kinds_work], ids=lambda fn: fn.__name__
+    "fn",
+    [dataclasses_work, inheritance_works, hints_work, enumerations_work, other_kinds_work],
+    ids=lambda fn: fn.__name__,
 )
 def test_classes_work_as_they_do_here(fn: Callable[[], Any]) -> None:
     assert call(fn) == fn()

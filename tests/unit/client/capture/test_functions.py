@@ -240,6 +240,20 @@ def slow(x: int) -> int:
     return x * 2
 
 
+@functools.singledispatch
+def kind_of(x: Any) -> str:
+    return "something"
+
+
+@kind_of.register
+def _(x: int) -> str:
+    return f"a number, {RATE}"
+
+
+def dispatched() -> list[str]:
+    return [kind_of(1), kind_of("a"), kind_of(True)]
+
+
 def cached() -> tuple[int, int, Any]:
     return slow(4) + slow(4), len(CALLS), slow.cache_parameters()
 
@@ -253,6 +267,20 @@ def test_decorators_have_run_once_and_here() -> None:
 def test_caches() -> None:
     assert call(cached) == (16, 1, {"maxsize": 10, "typed": True})
     assert call(slow, 21) == 42
+
+
+def test_generic_functions() -> None:
+    assert call(dispatched) == dispatched() == ["a number, 3", "something", "a number, 3"]
+
+
+def test_submodules_behind_a_variable_of_a_closure() -> None:
+    def make() -> Callable[[], Any]:
+        import xml as package
+        import xml.etree.ElementTree as _  # noqa: F401
+
+        return lambda: package.etree.ElementTree.fromstring("<b/>").tag  # noqa: S314
+
+    assert call(make()) == "b"
 
 
 def test_partials() -> None:

@@ -74,6 +74,17 @@ def test_classes_of_cells(shell: InteractiveShell) -> None:
     assert "raise Problem('no', 3)" in str(error.__cause__)
 
 
+def test_a_cell_that_changes_what_annotations_are(shell: InteractiveShell) -> None:
+    """A future of one cell counts for those after it."""
+    names = run(
+        shell,
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import ClassVar",
+        "@dataclass\nclass Node:\n    label: ClassVar[str] = 'n'\n    next: Node | None = None",
+        "def use(x: Nothing):\n    return repr(Node(Node())), x",
+    )
+    assert call(names["use"], 1) == ("Node(next=Node(next=None))", 1)
+
+
 def test_a_cell_that_is_run_again_counts(shell: InteractiveShell) -> None:
     names = run(
         shell,

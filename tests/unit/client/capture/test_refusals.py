@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -99,6 +100,8 @@ def test_the_sentence_names_who_captures_what() -> None:
         (threading.Lock, "a _thread.lock", "remove it or make it inside"),
         (threading.Event, "a threading.Event", "remove it or make it inside"),
         (threading.Thread, "a threading.Thread", "start it inside the function"),
+        (random.Random, "a random.Random", "from a seed that is an argument"),
+        (np.random.default_rng, "a numpy.random._generator.Generator", "from a seed that is an argument"),
         (io.StringIO, "an _io.StringIO", "open it inside the function"),
         (lambda: generator(1), "a generator", "Pass a list of what it yields"),
         (lambda: iter([1]), "a list_iterator", "Pass a list of what it yields"),
@@ -157,6 +160,13 @@ def test_a_container_that_holds_itself_in_a_way_nobody_can_make() -> None:
     outer = (inner, LOCK.acquire, generator)
     inner.append(outer)
     assert "which cannot travel" in refused(capturing(outer))[0]
+
+
+def test_containers_without_an_end() -> None:
+    value: Any = [generator]
+    for _ in range(5_000):
+        value = [value]
+    assert refused(capturing(value))[0] == "square captures containers that are nested too deeply."
 
 
 def test_a_class_built_on_an_earlier_one_of_its_name() -> None:
