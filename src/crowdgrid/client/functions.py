@@ -205,11 +205,9 @@ class InStep:
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return zip(*self._iterables)
 
-    def __length_hint__(self) -> int:
+    def __length_hint__(self) -> Any:  # an int, or NotImplemented
         try:
             found = min(length_hint(iterable, -1) for iterable in self._iterables)
         except Exception:  # noqa: BLE001 — a length of somebody else's, which may be too large to be said
             return NotImplemented
-        if found < 0:
-            return NotImplemented
-        return found
+        return found if found >= 0 else NotImplemented

@@ -57,9 +57,9 @@ class Card(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         """As lines."""
-        lines = [_said(self.title), *_columns([(name, _said(value)) for name, value in self._facts])]
+        lines = [_said(self.title), *_columns([(_said(name), _said(value)) for name, value in self._facts])]
         if self.rows:
-            lines += ["", *_columns([self.titles, *[[_said(cell) for cell in row] for row in self.rows]])]
+            lines += ["", *_columns([[_said(cell) for cell in row] for row in (self.titles, *self.rows)])]
         return "\n".join([*lines, *([f"  go on: {' · '.join(self.more)}"] if self.more else [])])
 
     def html(self) -> str:
