@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime
 import enum
+import io
 import math
 import struct
 import sys
@@ -248,6 +249,8 @@ def test_arrays(array: np.ndarray[Any, Any]) -> None:
         np.bool_(True),
         np.complex64(1j),
         np.str_("ü"),
+        np.str_(""),
+        np.bytes_(b""),
         np.bytes_(b"a"),
         np.datetime64("2020-01-01T01", "h"),
         np.timedelta64(3, "D"),
@@ -324,6 +327,18 @@ def test_damaged_arrays_are_an_array_or_bad_input(array: np.ndarray[Any, Any], a
         unpack_value(bytes(data))
     except BadInput:
         pass
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: array.dtype.str)
+def test_arrays_are_the_files_numpy_writes(array: np.ndarray[Any, Any]) -> None:
+    """So that any reader of npy reads them, and those numpy wrote are read here."""
+    packed: Any = msgspec.msgpack.decode(pack_value(array))
+    told = np.load(io.BytesIO(packed.data))
+    assert (told.dtype, told.shape, told.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    file = io.BytesIO()
+    np.save(file, array)
+    found = unpack_value(msgspec.msgpack.encode(msgspec.msgpack.Ext(20, file.getvalue())))
+    assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
 def test_an_array_of_objects_is_never_read() -> None:
