@@ -7,7 +7,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
@@ -16,6 +16,9 @@ from crowdgrid.store.postgres import PostgresStore
 from crowdgrid.store.revision import Upgrades
 from crowdgrid.store.sqlite import SqliteStore
 from tests.contracts.store import alembic_itself
+
+Rows: TypeAlias = dict[str, list[dict[str, Any]]]
+"""Rows by table, as JSON files hold them: bytes are `{"hex": …}`."""
 
 
 class Database(Protocol):
@@ -111,3 +114,13 @@ class PostgresDatabase:
                 await connection.close()
 
         asyncio.run(whole())
+
+
+def insert(database: Database, tables: Rows) -> None:
+    """Put the rows into a database that has the tables."""
+    for table, rows in tables.items():
+        for row in rows:
+            columns = ", ".join(f'"{name}"' for name in row)
+            marks = ", ".join(f"${at + 1}" for at in range(len(row)))
+            sql = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608
+            database.run(sql, [bytes.fromhex(told["hex"]) if isinstance(told, dict) else told for told in row.values()])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 import pytest
@@ -27,7 +27,7 @@ from crowdgrid.store import (
     statements_sqlite,
 )
 from tests.contracts.store import records
-from tests.contracts.store.databases import Database, PostgresDatabase, SqliteDatabase
+from tests.contracts.store.databases import Database, PostgresDatabase, Rows, SqliteDatabase, insert
 from tests.contracts.store.disks import tiny_disk
 from tests.contracts.store.places import GRID_ID, ID_KEY, take_over
 
@@ -61,19 +61,10 @@ def open_and_close(database: Database) -> None:
     asyncio.run(whole())
 
 
-def value_of(told: Any) -> Any:
-    return bytes.fromhex(told["hex"]) if isinstance(told, dict) else told
-
-
 def fill(database: Database, revision: str) -> dict[str, int]:
     """Insert the rows kept for `revision`. Returns how many there are of each table."""
-    tables: dict[str, list[dict[str, Any]]] = json.loads((FIXTURES / f"{revision}.json").read_text())
-    for table, rows in tables.items():
-        for row in rows:
-            columns = ", ".join(f'"{name}"' for name in row)
-            marks = ", ".join(f"${at + 1}" for at in range(len(row)))
-            sql = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608
-            database.run(sql, [value_of(told) for told in row.values()])
+    tables: Rows = json.loads((FIXTURES / f"{revision}.json").read_text())
+    insert(database, tables)
     return {table: len(rows) for table, rows in tables.items()}
 
 
