@@ -28,7 +28,7 @@ BLOCKS = json.loads((ROOT / "examples" / "data" / "bitcoin_headers.json").read_t
 LIMITS = Limits(60_000, 64 << 20, 1 << 20)
 
 
-def _floods(finished: Finished) -> NoReturn:
+def _floods(finished: Finished | None) -> NoReturn:
     raise AssertionError(finished)
 
 

@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 from crowdgrid.client import background
 from crowdgrid.client import grid as grids
 from crowdgrid.client.functions import Function, function
+from crowdgrid.client.futures import GridFuture
 from crowdgrid.client.grid import Grid
 from crowdgrid.client.job import Job
 from crowdgrid.client.local import local as _local
@@ -204,7 +205,7 @@ class AsyncGrid:
 
     async def call(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Call a function on the grid; see `Function.submit`."""
-        future = await _aside(self._function(fn).submit, *args, **kwargs)
+        future: GridFuture[T] = await _aside(self._function(fn).submit, *args, **kwargs)
         return await future
 
     async def map(self, fn: Callable[..., T], /, *iterables: Iterable[Any], **how: Any) -> AsyncIterator[T]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from crowdgrid.errors import RemoteError
 from tests.e2e.grid import Grid, until
 
 SECONDS = 90
-PYTHON = {"runtimes": ("python", "python-pickle"), "options": ("--python", "own")}
+PYTHON: dict[str, Any] = {"runtimes": ("python", "python-pickle"), "options": ("--python", "own")}
 GIB = 1 << 30
 
 

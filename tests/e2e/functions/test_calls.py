@@ -191,7 +191,7 @@ def test_what_cannot_travel_is_refused_at_submit_with_its_name(grid: cg.Grid) ->
     with pytest.raises(CannotTravel, match="lock"):
         locked.submit(1)
     with pytest.raises(CannotTravel, match="lock"):
-        square.options(codec="msgpack").submit(lock)  # type: ignore[arg-type]
+        square.options(codec="msgpack").submit(lock)
 
 
 def test_a_result_that_cannot_travel_is_an_error_that_says_so(grid: cg.Grid) -> None:

@@ -125,14 +125,14 @@ def test_a_map_that_takes_too_long_says_so(grid: cg.Grid) -> None:
 
 def test_as_completed_and_wait_work_with_them(grid: cg.Grid) -> None:
     with cg.Executor(grid) as executor:
-        futures = {executor.submit(square, x): x for x in range(20)}
+        futures: dict[Any, int] = {executor.submit(square, x): x for x in range(20)}
         found = {futures[future]: future.result() for future in concurrent.futures.as_completed(futures, SECONDS)}
     assert found == {x: x * x for x in range(20)}
 
 
 def test_what_cannot_be_pickled_is_refused_at_once(grid: cg.Grid) -> None:
     with cg.Executor(grid) as executor, pytest.raises(CannotTravel, match="pickle"):
-        executor.submit(square, threading.Lock())  # type: ignore[arg-type]
+        executor.submit(square, threading.Lock())
 
 
 def test_an_initializer_runs_once_in_each_worker(grid: cg.Grid) -> None:

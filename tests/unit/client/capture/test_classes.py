@@ -301,6 +301,37 @@ def test_attributes_are_what_they_are_now() -> None:
         del Registry.added  # type: ignore[attr-defined]
 
 
+class Handlers:
+    by_name: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def add(cls, fn: Callable[..., Any]) -> Callable[..., Any]:
+        cls.by_name[fn.__name__] = fn
+        return fn
+
+    def twice(self) -> int:
+        return 2
+
+    def __len__(self) -> int:
+        return 0
+
+
+@Handlers.add
+def double(x: int) -> int:
+    return x * 2
+
+
+def twice(self: Handlers) -> int:
+    """Of the same name as the method it takes the place of."""
+    return 22
+
+
+def test_methods_that_took_the_place_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handlers, "twice", twice)
+    monkeypatch.setattr(Handlers, "__len__", lambda self: 7)
+    assert call(lambda: (Handlers().twice(), len(Handlers()), Handlers.by_name["double"](4))) == (22, 7, 8)
+
+
 def test_methods_and_inner_classes_alone() -> None:
     """They come with their class, so that what they are of is one class."""
     helper, method, make, inner = Registry.helper, Registry.method, Square.make, Registry.Inner
