@@ -231,7 +231,10 @@ def assignment(row: Row) -> Assignment:
     """From a row of `assignment`."""
     job_, ordinal, attempt, node_, state, leased_at, deadline_ms, ended_at = row[:_RESULT]
     outcome = row[_RESULT]
-    result = None if outcome is None else Result(_OUTCOMES[outcome], *row[_RESULT + 1 : -1], row[-1] or b"")
+    result: Result | None = None
+    if outcome is not None:
+        told = (*row[_RESULT + 1 : -1], row[-1] or b"")
+        result = Result(_OUTCOMES[outcome], *told)
     return Assignment(
         job_, ordinal, attempt, node_, _ASSIGNMENT_STATES[state], leased_at, deadline_ms, ended_at, result
     )
