@@ -19,6 +19,7 @@ import msgspec
 from crowdgrid.client.capture import constants, modules, names
 from crowdgrid.client.capture.functions import found_names, is_plain, no_source
 from crowdgrid.client.capture.graph import Graph
+from crowdgrid.client.capture.parsed import first_line
 from crowdgrid.client.capture.references import is_found_elsewhere
 from crowdgrid.client.capture.refusing import PICKLE, Place
 from crowdgrid.client.capture.source import FoundClass, NoSource, find_class
@@ -86,36 +87,51 @@ def _changed(cls: type, found: FoundClass) -> Iterator[tuple[str, Any]]:
     """Attributes that may be other than the class statement makes them, and that can travel."""
     if isinstance(cls, enum.EnumMeta):
         return
-    body = dict(_body(found.tree))
-    is_tuple = issubclass(cls, tuple)
+    body: dict[str, list[ast.AST]] = {}
+    for name, node in _body(found.tree):
+        body.setdefault(name, []).append(node)
     for name, value in vars(cls).items():
-        if name.startswith("__") and name.endswith("__"):
-            continue
+        nodes = body.get(name, [])
         if isinstance(value, FunctionType):
-            if not is_tuple and _is_put_there(name, value, body) and _is_own(value):
+            if _is_own(value) and _is_put_there(value, nodes, found.file):
                 yield name, value
-        elif is_plain(value) and not _is_literally(value, body.get(name)):
+        elif name.startswith("__") and name.endswith("__"):
+            continue
+        elif _is_code(value) or (is_plain(value) and not any(_is_literally(value, node) for node in nodes)):
             yield name, value
 
 
 def _body(tree: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
     """What the class body defines: names, and the expression or definition of each."""
-    for node in ast.walk(tree):
+    todo: list[ast.AST] = list(tree.body)
+    for node in todo:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name, node
-        elif isinstance(node, ast.Assign):
+            continue
+        if isinstance(node, ast.Assign):
             yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             yield node.target.id, node.value
+        todo += ast.iter_child_nodes(node)
 
 
-def _is_put_there(name: str, value: FunctionType, body: dict[str, ast.AST]) -> bool:
-    """Whether this method is not the one the body defines under this name."""
-    node = body.get(name)
-    if node is None:
-        return True
-    is_plain_def = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list
-    return is_plain_def and value.__code__.co_name != name
+def _is_put_there(value: FunctionType, nodes: list[ast.AST], file: str) -> bool:
+    """Whether this method is none that the body defines under this name, nor what a decorator there made of one."""
+    code = value.__code__
+    for node in nodes:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return False  # what an expression makes it is made again
+        if node.decorator_list or (code.co_filename, code.co_firstlineno) == (file, first_line(node)):
+            return False
+    return True
+
+
+def _is_code(value: Any) -> bool:
+    """Whether it is a container that holds functions or classes, and besides them only plain values."""
+    if type(value) not in {list, tuple, set, dict} or is_plain(value):
+        return False
+    items = [*value, *value.values()] if isinstance(value, dict) else value
+    return all(isinstance(item, FunctionType | type) or is_plain(item) or _is_code(item) for item in items)
 
 
 def _is_own(value: FunctionType) -> bool:
@@ -124,10 +140,10 @@ def _is_own(value: FunctionType) -> bool:
     ) and not value.__code__.co_filename.startswith("<string")
 
 
-def _is_literally(value: Any, node: ast.AST | None) -> bool:
+def _is_literally(value: Any, node: ast.AST) -> bool:
     """Whether the body says just this."""
     try:
         told = ast.literal_eval(node) if isinstance(node, ast.expr) else node
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
-    return node is not None and type(told) is type(value) and bool(told == value)
+    return type(told) is type(value) and bool(told == value)

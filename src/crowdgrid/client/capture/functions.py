@@ -47,7 +47,8 @@ def look_into(graph: Graph, index: int, fn: FunctionType, place: Place) -> None:
         if by_parts
         else {},
     )
-    _imports(graph, found.tree, fn.__globals__, place)
+    if "import" in found.text.lines:
+        _imports(graph, found.tree, fn.__globals__, place)
 
 
 def found_names(

@@ -23,6 +23,7 @@ from typing import Final
 from crowdgrid.protocol.captured import Source
 
 _SUFFIX: Final = ".py"
+# Also of another Python whose packages are used here.
 _PACKAGES: Final = frozenset({"site-packages", "dist-packages"})
 
 
@@ -49,12 +50,12 @@ def is_installed(name: str) -> bool:
     if spec.origin in {"built-in", "frozen"}:
         return True
     files = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
-    return any(_is_in_place(os.path.realpath(file)) for file in files)
+    return any(real.startswith(_places()) or not _PACKAGES.isdisjoint(Path(real).parts) for real in map(_real, files))
 
 
-def _is_in_place(file: str) -> bool:
-    """Whether a file lies where packages do, also those of another Python that are used here."""
-    return file.startswith(_places()) or not _PACKAGES.isdisjoint(Path(file).parts)
+@functools.lru_cache(maxsize=4096)
+def _real(file: str) -> str:
+    return os.path.realpath(file)
 
 
 def spec_of(name: str) -> ModuleSpec | None:

@@ -23,7 +23,8 @@ def reference(value: Any, whole: Container[str]) -> tuple[str, str] | None:
     for module, qualname in _names(value):
         if (module in whole or is_installed(module)) and leads_to(module, qualname, value):
             return module, qualname
-    return _found_anywhere(value)
+    is_own = isinstance(value, types.FunctionType | type) and not is_installed(str(value.__module__))
+    return None if is_own else _found_anywhere(value)
 
 
 def is_found_elsewhere(value: Any) -> bool:
