@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from crowdgrid.cli import root
@@ -205,6 +206,12 @@ def test_whoever_has_seen_enough_ends_it(folder: Path, crowdgrid: Run) -> None:
     assert _json(crowdgrid("jobs", "ls", "--limit", "1", "--json"))["jobs"][0]["state"] == "cancelled"
 
 
+def test_a_full_disk_is_said(folder: Path) -> None:
+    with started("map", "shapes.py:square", "--range", "0:3", "--out", "/dev/full") as running:
+        assert "cannot be written: no space left" in running.communicate(timeout=60)[1]
+    assert running.returncode == 1
+
+
 # --- what fails ----------------------------------------------------------------------------------
 
 
@@ -341,6 +348,28 @@ def test_logs_are_followed_to_the_end(folder: Path, crowdgrid: Run) -> None:
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["map", "shapes.py:square", "--in", "-"], ["run", "echo", "--items", "-"]])
+def test_ctrl_c_while_a_pipe_is_read_ends_at_once(folder: Path, words: list[str]) -> None:
+    """A thread waits for the next line then; Python must not wait for it."""
+    with started(*words) as running:
+        assert running.stdin is not None
+        running.stdin.write("1\n")
+        running.stdin.flush()
+        if words[0] == "map":
+            assert running.stdout is not None
+            assert running.stdout.readline() == "1\n"
+        else:
+            until(lambda: _connected(running.pid), "it has a link")
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Fatal" not in err
+
+
+def _connected(pid: int) -> bool:
+    return len(psutil.Process(pid).net_connections()) > 0
 
 
 @pytest.mark.parametrize("named", [False, True])

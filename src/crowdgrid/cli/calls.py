@@ -115,11 +115,18 @@ def _text(line: bytes) -> str:
 def _lines(source: str) -> Generator[bytes, None, None]:
     """The lines of a file, without their ends. Raises BadInput at once when it cannot be read."""
     try:
-        # Not sys.stdin: it would have to be waited for at the end, when nobody may write to it any more.
-        file: IO[bytes] = open(0, "rb", closefd=False) if source == "-" else Path(source).open("rb")  # noqa: SIM115
+        file = standard_input() if source == "-" else Path(source).open("rb")  # noqa: SIM115 — `_read` closes it
     except OSError as error:
         raise BadInput(f"The file {source!r} cannot be read: {(error.strerror or str(error)).lower()}.") from None
     return _read(file, source)
+
+
+def standard_input() -> IO[bytes]:
+    """Standard input for a thread that reads it.
+
+    Not `sys.stdin`: whoever waits for its next line holds a lock that Python wants at its end, which is then fatal.
+    """
+    return open(0, "rb", closefd=False)
 
 
 def _read(file: IO[bytes], source: str) -> Generator[bytes, None, None]:

@@ -20,7 +20,7 @@ from crowdgrid.cli.target import load
 from crowdgrid.client import quantities
 from crowdgrid.client.functions import Function, function
 from crowdgrid.client.options import CODECS
-from crowdgrid.errors import BadInput
+from crowdgrid.errors import BadInput, CrowdgridError
 
 if TYPE_CHECKING:
     from crowdgrid.client.grid import Grid
@@ -199,5 +199,12 @@ def _opened(path: str | None) -> Iterator[TextIO | None]:
         file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 — closed below
     except OSError as error:
         raise BadInput(f"The file {path!r} cannot be written: {(error.strerror or str(error)).lower()}.") from None
-    with file:
-        yield file
+    try:
+        with file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # what is left of it was written when it was closed
+        raise CrowdgridError(
+            f"The file {path!r} cannot be written: {(error.strerror or str(error)).lower()}."
+        ) from None

@@ -118,7 +118,9 @@ class Mapping:
             taker.close()
         if not writer.failed or partial:
             return endings.OK
-        raise JobFailed(f"{writer.failed:,} of {writer.failed + writer.written:,} calls failed.", hint=self._hint)
+        raise JobFailed(
+            f"{writer.failed:,} of {writer.failed + writer.written:,} calls failed.", hint=self._hint(writer)
+        )
 
     def _check_ended(self, writer: Writer) -> None:
         self._fed()
@@ -126,15 +128,13 @@ class Mapping:
         if info.state not in ANSWERED:
             reason = info.reason.rstrip(".") or f"it is {info.state}"
             failed = f" Of {writer.failed + writer.written:,} calls {writer.failed:,} failed." if writer.failed else ""
-            raise JobFailed(f"The map ended early: {reason}.{failed}", hint=self._hint if writer.failed else "")
+            raise JobFailed(f"The map ended early: {reason}.{failed}", hint=self._hint(writer) if writer.failed else "")
 
-    @property
-    def _hint(self) -> str:
+    def _hint(self, writer: Writer) -> str:
         if self._kept:
-            return f"All of them: crowdgrid jobs logs {self.job.name}. Again: crowdgrid jobs retry {self.job.name}"
-        return (
-            "--errors-to FILE writes all of them down; --keep-errors leaves none out; --max-errors says how many may."
-        )
+            name = self.job.name
+            return f"All of them: crowdgrid jobs logs {name} --errors. Again: crowdgrid jobs retry {name}"
+        return "" if writer.records else "--errors-to FILE writes all of them down, --keep-errors leaves none out."
 
     def _give_up(self) -> None:
         """What nobody takes need not be computed, unless it has a name to be found by."""

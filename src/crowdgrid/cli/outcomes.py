@@ -141,6 +141,11 @@ class Writer:
             self._out.write("\n]\n" if self._lines else "[]\n")
             self._out.flush()
 
+    @property
+    def records(self) -> bool:
+        """Whether failed calls are written down for programs."""
+        return self._keep_errors or self._errors is not None
+
     def _line(self, line: str) -> None:
         if self._document:
             self._out.write(f"{',' if self._lines else '['}\n  {line}")
@@ -151,11 +156,17 @@ class Writer:
     def write(self, outcomes: list[tuple[int, Any, Failed | None]]) -> None:
         """Write these, and see to it that they arrive."""
         with SCREEN.aside():
-            for index, value, failed in outcomes:
-                self._one(index, value, failed)
-            self._out.flush()
-            if self._errors is not None:
-                self._errors.flush()
+            try:
+                for index, value, failed in outcomes:
+                    self._one(index, value, failed)
+                self._out.flush()
+                if self._errors is not None:
+                    self._errors.flush()
+            except BrokenPipeError:
+                raise  # nobody reads any more, which is no error
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+                raise CrowdgridError(f"The results cannot be written: {why}.") from None
 
     def _one(self, index: int, value: Any, failed: Failed | None) -> None:
         if failed is None:

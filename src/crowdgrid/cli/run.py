@@ -10,6 +10,7 @@ import click
 
 from crowdgrid import kernels
 from crowdgrid.cli import endings
+from crowdgrid.cli.calls import standard_input
 from crowdgrid.cli.reach import grid, hub_options, json_option
 from crowdgrid.cli.showing import print_json
 from crowdgrid.client import quantities
@@ -107,7 +108,7 @@ def _split(o: dict[str, Any]) -> Split:
         found.piece = piece
         return found
     source = o["lines"] or o["items"]
-    lines = Lines(sys.stdin.buffer if source == "-" else source, piece)
+    lines = Lines(standard_input() if source == "-" else source, piece)
     if o["lines"]:
         return lines
     from crowdgrid.client.splits import Items
