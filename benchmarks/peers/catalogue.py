@@ -22,6 +22,7 @@ class Kind:
         imports: what a program that uses it says first.
         parts: what can be killed beside the client; its adapter knows the processes.
         form: how it is run here. batches: how its map is made. durable: what of its work outlives a power cut.
+        way: how another client finds the results of one that is gone; "" where it cannot.
         ours: whether it is crowdgrid.
         rival: whether the goal "twice the best" is about it.
     """
@@ -35,6 +36,7 @@ class Kind:
     form: str
     batches: str
     durable: str
+    way: str = ""
     ours: bool = False
     rival: bool = False
 
@@ -83,6 +85,7 @@ KINDS = (
         "`crowdgrid hub` and two `crowdgrid agent run` as processes of their own, reports signed",
         "`f.map(range(n))`, chunks automatic",
         "every task and result, as above",
+        "the job's name",
         ours=True,
     ),
     Kind(
@@ -95,6 +98,7 @@ KINDS = (
         "`LocalCluster` of two worker processes of one thread; for the kills `dask scheduler` and `dask worker`",
         "`Client.map` over chunks made by hand, results as arrays (a bag, and lists, take several times as long)",
         "nothing",
+        "the name of a published dataset",
         rival=True,
     ),
     Kind(
@@ -104,7 +108,7 @@ KINDS = (
         "ray",
         "import ray",
         ("the head's GCS", "the raylet", "a worker"),
-        "`ray.init(num_cpus=2)`; for the kills `ray start --head`",
+        "`ray.init(num_cpus=2)`; for the kills `ray start --head --block`",
         "a task of a whole chunk, made by hand",
         "nothing",
         rival=True,
@@ -119,6 +123,7 @@ KINDS = (
         "one worker of two processes, late acknowledgement, JSON; Redis with an append-only file, `appendfsync everysec`",
         "`task.chunks(…)`",
         "tasks and results, but for the last second",
+        "the tasks' ids, which the client has to keep itself",
         rival=True,
     ),
     Kind(

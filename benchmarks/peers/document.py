@@ -35,7 +35,9 @@ every file in site-packages with its bytecode, without pip; Redis comes on top o
 FAULTS = """\
 {count} tasks of 5 ms under way, one process killed with SIGKILL, then waited until everything has settled or nothing changed for
 {quiet} s; then, where something still waits and an operator has a way, the killed part was started again. *Wait on*: the
-client neither has a result nor is told of an error. After the client was killed, another one looked for the results.
+client neither has a result nor is told of an error; what it would be told later is not seen here (Celery gives the tasks of
+a dead worker to another after its visibility timeout, an hour). After the client was killed, another one looked for
+the results.
 """
 
 

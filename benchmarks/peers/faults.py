@@ -31,12 +31,14 @@ class State:
 
     Attributes:
         ok: results. errors: how many ended with which error. unsettled: tasks nothing is known of.
+        raised: what asking for them raises; "" where that just waits.
         problem: why there is nobody to ask any longer; "" while the client answers.
     """
 
     ok: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     unsettled: int = 0
+    raised: str = ""
     problem: str = ""
 
     def told(self) -> str:
@@ -49,7 +51,7 @@ class State:
         if self.problem:
             parts.append(f"then {self.problem}")
         elif self.unsettled:
-            parts.append(f"{self.unsettled:,} wait on")
+            parts.append(f"{self.unsettled:,} wait on" + (f" (asking raises {self.raised})" if self.raised else ""))
         return ", ".join(parts)
 
 
@@ -60,7 +62,7 @@ class Fault:
     Attributes:
         part: what was killed. alone: what became of the tasks with nobody's help; `seconds` until nothing changed.
         again: after the part was started again; None where it was not.
-        found: results another client got, of a client that was killed; None where there is no way.
+        found: results another client got, of a client that was killed; None where there is no way. way: which one.
         failure: why there is nothing to tell.
     """
 
@@ -70,6 +72,7 @@ class Fault:
     seconds: float = 0.0
     again: State | None = None
     found: int | None = None
+    way: str = ""
     failure: str = ""
 
     def row(self) -> list[str]:
@@ -77,7 +80,11 @@ class Fault:
         if self.failure:
             return [self.part, f"failed: {self.failure}", ""]
         if self.part == CLIENT:
-            found = "nothing can be found again" if self.found is None else f"{self.found:,} of {self.count:,} results"
+            found = (
+                "nothing can be found again"
+                if self.found is None
+                else f"{self.found:,} of {self.count:,} results, by {self.way}"
+            )
             return [self.part, "", f"another client: {found}"]
         assert self.alone is not None
         alone = f"{self.alone.told()}, {self.seconds:.0f} s" if not self.alone.unsettled else self.alone.told()
@@ -105,7 +112,7 @@ def _kill(kind: Kind, part: str, context: Context) -> Fault:
         _under_way(adapter, count)
         if part == CLIENT:
             adapter.kill()
-            return Fault(part, count, found=_found(kind, place, count, quiet))
+            return Fault(part, count, found=_found(kind, place, count, quiet), way=kind.way)
         for pid in adapter.ask("parts", ANSWER_SECONDS, part=part):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -147,9 +154,9 @@ def _state(adapter: Adapter, last: State | None = None) -> State:
         told: dict[str, Any] = adapter.ask("progress", ANSWER_SECONDS)
     except PeerFailed as error:
         known = last or State()
-        return State(known.ok, known.errors, known.unsettled, str(error))
+        return State(known.ok, known.errors, known.unsettled, problem=str(error))
     settled = Counter(told["settled"])
-    return State(settled.pop(OK, 0), dict(settled), told["unsettled"], told["problem"])
+    return State(settled.pop(OK, 0), dict(settled), told["unsettled"], told["raised"], told["problem"])
 
 
 def _found(kind: Kind, place: Place, count: int, quiet: float) -> int | None:

@@ -22,31 +22,41 @@ class Burst:
     def __init__(self, peer: Peer, function: Work, count: int, *, durable: bool) -> None:
         self._peer, self._function, self._count, self._durable = peer, function, count, durable
         self._settled: Counter[str] = Counter()
-        self._problem = ""
+        self._problem = self._raised = ""
         self._submitted = self._watched = False
         threading.Thread(target=self._run, daemon=True).start()
 
     def progress(self) -> dict[str, Any]:
-        """What is known now. `watched`: whether there are handles to look at."""
+        """What is known now.
+
+        `watched`: whether there are handles to look at. `raised`: what asking for results raises at present; `problem`:
+        why the tasks could not be submitted.
+        """
         settled = dict(self._settled)
         return {
             "submitted": self._submitted,
             "settled": settled,
             "unsettled": self._count - sum(settled.values()),
             "problem": self._problem,
+            "raised": self._raised,
             "watched": self._watched,
         }
 
     def _run(self) -> None:
         try:
             handles = self._submit()
-            self._watched = bool(handles)
-            self._submitted = True
-            while handles:
-                handles = self._look(handles)
-                time.sleep(PAUSE_SECONDS)
         except Exception as error:  # noqa: BLE001 — whatever the client raises is what is to be told
             self._problem = f"{type(error).__name__}: {error}"[:300]
+            return
+        self._watched = bool(handles)
+        self._submitted = True
+        while handles:
+            try:
+                handles = self._look(handles)
+                self._raised = ""
+            except Exception as error:  # noqa: BLE001 — as above; who asks again may be answered
+                self._raised = type(error).__name__
+            time.sleep(PAUSE_SECONDS)
 
     def _submit(self) -> list[Handle]:
         if self._durable:
@@ -55,11 +65,6 @@ class Burst:
 
     def _look(self, handles: list[Handle]) -> list[Handle]:
         """Count those that have settled; the others."""
-        left = []
-        for handle in handles:
-            found = self._peer.peek(handle)
-            if found == UNSETTLED:
-                left.append(handle)
-            else:
-                self._settled[found] += 1
-        return left
+        found = [self._peer.peek(handle) for handle in handles]
+        self._settled.update(state for state in found if state != UNSETTLED)
+        return [handle for handle, state in zip(handles, found, strict=True) if state == UNSETTLED]

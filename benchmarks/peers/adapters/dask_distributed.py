@@ -20,7 +20,7 @@ from benchmarks.peers.adapters.peer import (
 )
 from benchmarks.peers.adapters.session import serve
 
-SETTLED = {"finished": OK, "error": "error", "cancelled": "CancelledError", "lost": "lost"}
+SETTLED = {"finished": OK, "cancelled": "CancelledError"}
 BURST = "burst"
 
 
@@ -87,6 +87,8 @@ class Dask(Peer):
         return chain.from_iterable(self._client.gather(parts))
 
     def peek(self, handle: Handle) -> str:
+        if handle.status == "error":
+            return type(handle.exception(timeout=5)).__name__
         return SETTLED.get(handle.status, UNSETTLED)
 
     # --- results that outlive their client ----------------------------------------------------------

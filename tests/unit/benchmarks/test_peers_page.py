@@ -134,7 +134,8 @@ def test_a_goal_nobody_measured_is_not_reached_by_silence() -> None:
         (State(2000), "all 2,000 results"),
         (State(500, {"BrokenProcessPool": 1500}), "500 of 2,000 results, 1,500 raise BrokenProcessPool"),
         (State(500, {}, 1500), "500 of 2,000 results, 1,500 wait on"),
-        (State(1, {}, 9, "its client ended with 1: …"), "1 of 10 results, then its client ended with 1: …"),
+        (State(1, {}, 9, "ConnectionError"), "1 of 10 results, 9 wait on (asking raises ConnectionError)"),
+        (State(1, {}, 9, "", "its client ended with 1: …"), "1 of 10 results, then its client ended with 1: …"),
     ],
 )
 def test_what_is_left_is_told_in_words(state: State, told: str) -> None:
@@ -145,7 +146,7 @@ def test_a_fault_is_told_with_and_without_a_new_start() -> None:
     helped = Fault("the hub", 10, State(2, {}, 8), 0.0, State(10))
     assert helped.row() == ["the hub", "2 of 10 results, 8 wait on", "all 10 results"]
     assert Fault("a worker", 10, State(10), 2.4).row() == ["a worker", "all 10 results, 2 s", ""]
-    assert Fault(CLIENT, 10, found=4).row()[2] == "another client: 4 of 10 results"
+    assert Fault(CLIENT, 10, found=4, way="name").row()[2] == "another client: 4 of 10 results, by name"
     assert Fault(CLIENT, 10).row()[2] == "another client: nothing can be found again"
 
 
