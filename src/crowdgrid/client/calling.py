@@ -13,6 +13,7 @@ import sysconfig
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from operator import length_hint
 from pathlib import Path
@@ -28,6 +29,7 @@ from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.mapping import Mapped, items_of
 from crowdgrid.client.options import EPHEMERAL_MS, Options
 from crowdgrid.client.outcomes import Outcomes
+from crowdgrid.client.stuck import tell_if_stuck
 from crowdgrid.errors import BadInput, CannotTravel, CrowdgridError, Unavailable
 
 if TYPE_CHECKING:
@@ -169,6 +171,7 @@ class Calling:
             self.outcomes(program),
             blob=connection.rest.blob,
             put_blob=connection.feeding.put_blob,
+            watch=partial(tell_if_stuck, connection.rest),
             parallel=parallel,
         )
 

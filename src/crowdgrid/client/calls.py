@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -42,6 +42,7 @@ class Calls:
         open_job: opens the job.
         outcomes: reads what comes.
         blob, put_blob: fetch and store what is too large for a message.
+        watch: runs beside the job.
         parallel: calls handed to the grid at once; 0 lets the window grow.
     """
 
@@ -52,12 +53,14 @@ class Calls:
         *,
         blob: Callable[[str], Awaitable[bytes]],
         put_blob: Callable[[bytes], Awaitable[str]],
+        watch: Callable[[JobLink], Coroutine[Any, Any, None]],
         parallel: int = 0,
     ) -> None:
         self._open_job = open_job
         self._outcomes = outcomes
         self._blob = blob
         self._put_blob = put_blob
+        self._watch = watch
         self._window = parallel or WINDOW_CALLS
         self._grows = not parallel
         self._lock = threading.Lock()
@@ -71,6 +74,7 @@ class Calls:
         self._news = asyncio.Event()
         self._job: JobLink | None = None
         self._task: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.ended: CrowdgridError | None = None  # it takes no more calls
 
     # --- from any thread -------------------------------------------------------------------------
@@ -102,6 +106,8 @@ class Calls:
         """Take no more calls; those nobody answered fail with `error`. What the grid has it may finish, unless
         `cancel`."""
         self._end(error)
+        if self._watching is not None:
+            self._watching.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -115,6 +121,7 @@ class Calls:
             self._job = job = await self._open_job()
             job.watchers.append(self._news.set)
             job.read(self._arrived, signed=self._outcomes.signed)
+            self._watching = asyncio.get_running_loop().create_task(self._watch(job))
             while True:
                 await self._answer_all(job)
                 if job.failure is not None or (job.ended and not self._rows):

@@ -23,6 +23,7 @@ from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.options import EPHEMERAL_MS, Options
 from crowdgrid.client.outcomes import Outcomes
 from crowdgrid.client.programs import HEAD_BYTES, name_in
+from crowdgrid.client.stuck import tell_if_stuck
 from crowdgrid.core import model
 from crowdgrid.errors import CannotTravel, CrowdgridError, JobFailed, TimedOut
 from crowdgrid.protocol import messages as m
@@ -80,6 +81,7 @@ class Taking:
         self.job: JobLink
         self.feed: Future[None] | None = None
         self._arrivals: Arrivals
+        self._watching: asyncio.Task[None]
 
     async def start(self, options: Options, *, ordered: bool) -> None:
         """Open the job, begin to feed and to read it."""
@@ -97,6 +99,7 @@ class Taking:
         self.job, self.feed = await self._connection.open(
             self._program.content, request, source, taken=lambda: self.taken
         )
+        self._watching = asyncio.get_running_loop().create_task(tell_if_stuck(self._connection.rest, self.job))
         self._arrivals = Arrivals(self.job, self._connection.rest.blob, ordered=ordered, signed=self._outcomes.signed)
 
     async def take(self) -> list[tuple[m.ResultRow, bytes, CrowdgridError | None]]:
@@ -145,6 +148,7 @@ class Taking:
         if self._closed:
             return
         self._closed = True
+        self._watching.cancel()
         self._arrivals.close()
         if not self.job.ended and self.job.failure is None:
             try:

@@ -14,6 +14,7 @@ import pytest
 
 import crowdgrid as cg
 from crowdgrid.errors import BadInput, CannotTravel, RemoteError
+from tests.e2e.grid import until
 
 SECONDS = 60
 FACTOR = 3
@@ -235,3 +236,12 @@ def test_a_closed_grid_fails_what_waits_and_says_why() -> None:
         future = square.options(grid=grid).submit(2)
     with pytest.raises(cg.CrowdgridError, match="closed"):
         future.result(SECONDS)
+
+
+def test_a_call_nobody_may_run_says_why_instead_of_waiting_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    with cg.local(agents=0) as grid:
+        future = square.options(grid=grid).submit(2)
+        until(lambda: "Nothing has begun yet" in caplog.text, "it is said that nothing begins")
+        assert "No connected node" in caplog.text
+        assert "crowdgrid why" in caplog.text
+        assert not future.done()
