@@ -88,11 +88,12 @@ class Outcomes:
     def exception(self, answer: Answer | BaseException, task: m.ResultRow, unit: int) -> BaseException:
         """What a call without a value is to raise."""
         where = self._where(task, unit)
-        if isinstance(answer, Answer):
-            return self.codec.exception(answer, where)
-        if where not in getattr(answer, "__notes__", ()):
-            answer.add_note(where)
-        return answer
+        error = self.codec.exception(answer, where) if isinstance(answer, Answer) else answer
+        if where not in getattr(error, "__notes__", ()):
+            error.add_note(where)
+        if isinstance(error, RemoteError):
+            error.node, error.index = task.node, unit
+        return error
 
     def _where(self, task: m.ResultRow, unit: int) -> str:
         node = f" on node …{task.node[-NODE_CHARS:]}" if task.node else ""

@@ -176,8 +176,10 @@ def test_a_call_that_ends_its_worker_fails_alone(grid: cg.Grid) -> None:
         return x
 
     futures = [leave.submit(x) for x in range(10)]
-    with pytest.raises(RemoteError, match="ended its worker process"):
+    with pytest.raises(RemoteError, match="ended its worker process") as caught:
         futures[5].result(SECONDS)
+    assert caught.value.node.startswith("did:key:")
+    assert caught.value.index is not None
     assert [future.result(SECONDS) for x, future in enumerate(futures) if x != 5] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
 
 
