@@ -359,7 +359,7 @@ class Slots:
         while at < len(todo) and not (at and batch.boundary):
             part = todo[at : at + self._slice(queue, batch)]
             began = self._clock()
-            finished = await runtime.run(queue.spec.program, queue.path, [run for _, run in part])
+            finished = await runtime.run(queue.spec.program, queue.path, [run for _, run in part], queue.spec.owner)
             queue.observe(self._clock() - began, len(part))
             at += len(part)
             self._hand_out(part, finished)

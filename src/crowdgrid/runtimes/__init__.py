@@ -86,9 +86,10 @@ class Runtime(Protocol):
         """Warm up. Raises `errors.Unavailable` with what is missing when this machine cannot run it."""
         ...
 
-    async def run(self, program: str, path: str, runs: Sequence[Run]) -> list[Finished]:
+    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> list[Finished]:
         """Run `program` (hex SHA-256, stored at `path`) once for each of `runs`, one after another, in one
         worker; the list of results is as long as `runs`. One failed run does not stop the next.
+        `whose`: the owner of the job. Where no sandbox is between programs, no process serves two of them.
         As many calls may be in flight as there are workers; more wait for a free one.
         Cancelling the awaiting task kills the worker within 200 ms and leaves nothing behind.
         Never raises for what a program does; returns NODE_ERROR for what the machine did."""

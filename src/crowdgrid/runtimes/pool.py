@@ -64,11 +64,11 @@ class Pool:
                 await self.close()
                 raise failed[0]
 
-    async def run(self, program: str, path: str, runs: Sequence[Run]) -> list[Finished]:
+    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> list[Finished]:
         """Run a batch in one worker. See the port."""
         await self._take_place()
         try:
-            return await self._run(program, path, list(runs))
+            return await self._run(program, path, list(runs), whose)
         finally:
             self._give_place_back()
 
@@ -90,7 +90,8 @@ class Pool:
 
     # --- one batch ---
 
-    async def _run(self, program: str, path: str, runs: list[Run]) -> list[Finished]:
+    async def _run(self, program: str, path: str, runs: list[Run], whose: str) -> list[Finished]:
+        # `whose` does not matter: a sandbox is between the programs of a worker.
         done: list[Finished] = []
         while len(done) < len(runs):
             try:

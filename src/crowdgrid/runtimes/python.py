@@ -9,7 +9,8 @@ The two names differ in what travels: "python" runs functions whose arguments an
 
 Workers start when they are first needed, and stay for what comes next: modules imported, functions loaded. All that
 a function leaves behind in its process — modules, globals, what an initializer set — is seen by functions of the
-same environment only (see `protocol.functions`): a worker never changes from one to another. So there may be twice
+same owner and environment only (see `protocol.functions`): a worker never changes from one to another. An
+environment's name is whatever a client says, so it alone would keep nobody apart. So there may be twice
 as many workers as run at once, for environments that take turns. One that has been idle for
 `limits.IDLE_WORKER_SECONDS` ends, but for the one used last.
 
@@ -25,7 +26,7 @@ import os
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from crowdgrid import limits
 from crowdgrid.errors import CrowdgridError, Unavailable
@@ -41,14 +42,16 @@ PROCESSES: Final = 2  # times as many as run at once
 PROGRAMS_LOADED: Final = 16  # by one worker; those used last stay
 ENVIRONMENTS: Final = 1_000  # programs whose environment is remembered
 
+Company: TypeAlias = tuple[str, str]  # (owner, environment): whose programs may share a process
+
 
 class _Known:
     """What the pool knows of a worker."""
 
-    __slots__ = ("environment", "idle_since", "programs")
+    __slots__ = ("company", "idle_since", "programs")
 
-    def __init__(self, environment: str) -> None:
-        self.environment = environment
+    def __init__(self, company: Company) -> None:
+        self.company = company
         self.programs: OrderedDict[str, None] = OrderedDict()  # loaded in it, last used last
         self.idle_since = 0.0
 
@@ -97,12 +100,12 @@ class PythonRuntime(Pool):
         await super().close()
         await asyncio.to_thread(self._scratch.close)
 
-    async def _run(self, program: str, path: str, runs: list[Run]) -> list[Finished]:
-        environment = await self._environment_of(program, path)
+    async def _run(self, program: str, path: str, runs: list[Run], whose: str) -> list[Finished]:
+        company = (whose, await self._environment_of(program, path))
         errand = Errand(program, path, runs)
         while part := errand.next_part():
             try:
-                child = await self._checkout_for(program, environment, errand.fresh)
+                child = await self._checkout_for(program, company, errand.fresh)
             except CrowdgridError as error:
                 errand.give_up(sentences.node_error(error.message))
                 break
@@ -127,10 +130,10 @@ class PythonRuntime(Pool):
 
     # --- which worker ---
 
-    async def _checkout_for(self, program: str, environment: str, fresh: bool) -> Child:
+    async def _checkout_for(self, program: str, company: Company, fresh: bool) -> Child:
         if self._closed:
             raise Unavailable("This runtime is closed.")
-        child = None if fresh else self._pick(program, environment)
+        child = None if fresh else self._pick(program, company)
         if child is not None:
             self._idle.remove(child)
         else:
@@ -141,21 +144,21 @@ class PythonRuntime(Pool):
                 child = await self._spawn()
             finally:
                 self._starting -= 1
-            self._known[child] = _Known(environment)
+            self._known[child] = _Known(company)
         self._busy.add(child)
         self._known[child].loads(program)
         return child
 
-    def _pick(self, program: str, environment: str) -> Child | None:
-        """The idle worker of this environment that has the program loaded, or else any; the one used last."""
-        of_environment = None
+    def _pick(self, program: str, company: Company) -> Child | None:
+        """The idle worker of this owner and environment that has the program loaded, or else any; the one used last."""
+        fitting = None
         for child in reversed(self._idle):
             known = self._known[child]
-            if known.environment == environment:
+            if known.company == company:
                 if program in known.programs:
                     return child
-                of_environment = of_environment or child
-        return of_environment
+                fitting = fitting or child
+        return fitting
 
     async def _checkin(self, child: Child, reusable: bool) -> None:
         await super()._checkin(child, reusable)

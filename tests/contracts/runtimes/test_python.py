@@ -160,6 +160,27 @@ def test_a_function_stays_loaded_with_what_it_left_for_its_environment_only(tmp_
     play(PythonRuntime(), story)
 
 
+@pytest.mark.parametrize("environment", ["", "guessed"])
+def test_a_worker_serves_one_owner_only(tmp_path: Path, environment: str) -> None:
+    """What one person's function does to its process, another's never meets: also where the client said nothing of an
+    environment, or somebody has found out the name of another's."""
+    program = function(tmp_path, "remember", environment=environment)
+
+    async def remember(runtime: Pool, whose: str, word: str) -> list[Any]:
+        [finished] = await runtime.run(*program, [call(word)], whose)
+        found: list[Any] = value(finished)
+        return found
+
+    async def story(runtime: Pool) -> None:
+        pid, *first = await remember(runtime, "alice", "secret")
+        other, *second = await remember(runtime, "mallory", "hello")
+        again, *third = await remember(runtime, "alice", "more")
+        assert (first, second, third) == (["secret"], ["hello"], ["secret", "more"])
+        assert (pid, pid != other) == (again, True)
+
+    play(PythonRuntime(), story)
+
+
 def test_environments_that_take_turns_never_have_more_than_twice_as_many_workers_as_run(tmp_path: Path) -> None:
     programs = [function(tmp_path, "same", environment=f"{number}") for number in range(5)]
 

@@ -33,7 +33,7 @@ class Gate:
 
     async def close(self) -> None: ...
 
-    async def run(self, program: str, path: str, runs: Sequence[Run]) -> list[Finished]:
+    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> list[Finished]:
         self.calls.append(list(runs))
         gate = asyncio.get_running_loop().create_future()
         self.gates.append(gate)
