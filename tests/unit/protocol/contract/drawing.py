@@ -21,7 +21,8 @@ ANYTHING = st.recursive(
     st.none()
     | st.booleans()
     | INTEGERS
-    | st.floats(allow_nan=False, allow_infinity=False)
+    # To JSON Schema 1.0 is an integer, to msgpack another type, and the codec goes by the value; only halves are clear.
+    | st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer())
     | st.text(max_size=8)
     | st.binary(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
