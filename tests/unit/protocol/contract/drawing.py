@@ -21,7 +21,7 @@ ANYTHING = st.recursive(
     st.none()
     | st.booleans()
     | INTEGERS
-    # To JSON Schema 1.0 is an integer, to msgpack another type, and the codec goes by the value; only halves are clear.
+    # JSON Schema counts 1.0 among the integers; on the links it is a float, and refused where an integer is due.
     | st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer())
     | st.text(max_size=8)
     | st.binary(max_size=8),
