@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 START_SECONDS: Final = 90.0
 SILENT_SECONDS: Final = 200.0
+REST_SECONDS: Final = 20.0
+REST_PAUSE_SECONDS: Final = 1.0
+REST_SHARE: Final = 0.1  # of a core: servers that wait are never quite idle
 MILLION: Final = 1_000_000
 
 
@@ -90,6 +94,7 @@ def measure(kind: Kind, context: Context) -> Measured:
     starts: list[float] = []
     with Place() as place, Adapter(kind, place) as adapter:
         if _tried(measured, "start", lambda: starts.append(started(adapter))):
+            come_to_rest(adapter)
             cells = Cells(adapter, context, measured)
             for name, cell in cells.all(whole=kind.ours).items():
                 _tried(measured, name, cell)
@@ -105,6 +110,18 @@ def measure(kind: Kind, context: Context) -> Measured:
 def started(adapter: Adapter) -> float:
     """Start the peer; seconds until its first result. Raises PeerFailed."""
     return float(adapter.ask("start", START_SECONDS, how="whole")["first"])
+
+
+def come_to_rest(adapter: Adapter) -> None:
+    """Until nothing of it computes any more: some still start workers, or measure the machine, after their first result."""
+    give_up_at = time.monotonic() + REST_SECONDS
+    before = sum(adapter.watch.cpu().values())
+    while time.monotonic() < give_up_at:
+        time.sleep(REST_PAUSE_SECONDS)
+        now = sum(adapter.watch.cpu().values())
+        if now - before < REST_PAUSE_SECONDS * REST_SHARE:
+            return
+        before = now
 
 
 def _tried(measured: Measured, name: str, cell: Callable[[], object]) -> bool:

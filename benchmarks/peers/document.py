@@ -40,6 +40,11 @@ a dead worker to another after its visibility timeout, an hour). After the clien
 the results.
 """
 
+PROFILES = """\
+Of what was not reached, with the hub and an agent under cProfile: event loops only. While uvloop waits, the time is booked on
+whichever function called into it last.
+"""
+
 
 def document(
     machine: Machine,
@@ -70,7 +75,7 @@ def document(
         count, quiet = ("400", 6) if quick else ("2,000", 15)
         parts += ["## What is left after kill -9", FAULTS.format(count=count, quiet=quiet).strip(), _faults(faults)]
     if profiles:
-        parts += ["## Where the time goes", "Of what was not reached, with the hub and an agent under cProfile."]
+        parts += ["## Where the time goes", PROFILES.strip()]
         parts += [f"{title}:\n\n```text\n{text.strip()}\n```" for title, text in profiles.items()]
     failures = failed(measured, faults)
     parts += ["## What failed", "\n".join(f"- {failure}" for failure in failures) or "Nothing."]

@@ -9,7 +9,7 @@ from benchmarks import profiling
 from benchmarks.context import Context
 from benchmarks.peers.adapters.crowdgrid_hub import PROFILE
 from benchmarks.peers.catalogue import KINDS, Kind
-from benchmarks.peers.cells import Cells, Measured, started
+from benchmarks.peers.cells import Cells, Measured, come_to_rest, started
 from benchmarks.peers.goals import Judged
 from benchmarks.peers.talk import Adapter, PeerFailed, Place
 
@@ -32,9 +32,10 @@ def of_missed(judged: Sequence[Judged], context: Context) -> dict[str, str]:
 def _profile(kind: Kind, load: str, context: Context) -> str:
     with Place() as place, Adapter(kind, place, **{PROFILE: "1"}) as adapter:
         started(adapter)
+        come_to_rest(adapter)
         Cells(adapter, context, Measured()).named(load)
         adapter.close()
         try:
             return "\n\n".join(profiling.table(place.folder / f"{name}.prof", LINES) for name in ("hub", "agent-1"))
-        except OSError as error:
-            raise PeerFailed(f"no profile was written: {error}") from None
+        except (OSError, EOFError, ValueError) as error:
+            raise PeerFailed(f"no whole profile was written: {error}") from None

@@ -31,6 +31,7 @@ ROLES: Final = (
     ("celery", "workers"),
     ("dask scheduler", "scheduler"),
     ("crowdgrid.runtimes", "workers"),
+    ("crowdgrid.agent.probe", "agents"),
     (" hub ", "hub"),
     (" agent run ", "agents"),
     ("multiprocessing", "workers"),

@@ -6,8 +6,8 @@ import os
 import secrets
 import sys
 
-from benchmarks.peers.adapters.apart import Parts, answers, children, free_port, tool, wait_until
-from benchmarks.peers.adapters.crowdgrid_local import CrowdgridLocal
+from benchmarks.peers.adapters.apart import Parts, answers, free_port, tool, wait_until
+from benchmarks.peers.adapters.crowdgrid_local import CrowdgridLocal, computing
 from benchmarks.peers.adapters.peer import WORKERS
 from benchmarks.peers.adapters.session import serve
 
@@ -48,8 +48,8 @@ class CrowdgridHub(CrowdgridLocal):
         self._parts.stop()
 
     def parts(self) -> dict[str, list[int]]:
-        agent = self._parts.pid("agent-1")
-        return {"the hub": [self._parts.pid("hub")], "an agent": [agent], "a worker": children(agent)[:1]}
+        agents = [self._parts.pid(f"agent-{number}") for number in range(1, WORKERS + 1)]
+        return {"the hub": [self._parts.pid("hub")], "an agent": agents[:1], "a worker": computing(agents)[:1]}
 
     def restart(self, part: str) -> bool:
         if part == "a worker":

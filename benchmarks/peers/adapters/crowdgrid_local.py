@@ -15,6 +15,11 @@ from benchmarks.peers.adapters.session import serve
 BURST = "burst"
 
 
+def computing(agents: list[int]) -> list[int]:
+    """Process ids of the workers that run Python functions; those of other runtimes have nothing to do."""
+    return [pid for agent in agents for pid in children(agent) if ".worker python " in command(pid)]
+
+
 class CrowdgridLocal(Peer):
     def start(self) -> None:
         import crowdgrid
@@ -31,8 +36,8 @@ class CrowdgridLocal(Peer):
     def parts(self) -> dict[str, list[int]]:
         started = children(os.getpid())
         (hub,) = [pid for pid in started if " hub " in command(pid)]
-        agent = next(pid for pid in started if " agent " in command(pid))
-        return {"the hub": [hub], "an agent": [agent], "a worker": children(agent)[:1]}
+        agents = [pid for pid in started if " agent " in command(pid)]
+        return {"the hub": [hub], "an agent": agents[:1], "a worker": computing(agents)[:1]}
 
     # --- tasks -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from benchmarks.peers import work
 from benchmarks.peers.adapters.peer import Handle, Peer
 
+TRIPS_LEAST = 20
 PARTS = 5  # a fifth of what is in flight is gathered at a time
 
 
@@ -110,11 +111,11 @@ def mapped(peer: Peer, function: str, count: int, chunk: int, mark: Mark) -> dic
 
 
 def trips(peer: Peer, warm: float, seconds: float) -> list[float]:
-    """Seconds of single trivial tasks there and back, nothing else under way."""
+    """Seconds of single trivial tasks there and back, nothing else under way; a few at least, however long that takes."""
     took: list[float] = []
     began = time.perf_counter()
     number = 0
-    while (now := time.perf_counter()) < began + warm + seconds:
+    while (now := time.perf_counter()) < began + warm + seconds or len(took) < TRIPS_LEAST:
         (result,) = peer.gather([peer.submit(work.trivial, number)])
         if now > began + warm:
             took.append(time.perf_counter() - now)
