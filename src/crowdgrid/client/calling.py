@@ -252,6 +252,8 @@ class Calling:
     def outcomes(self, program: Program) -> Outcomes:
         """Reads what calls of this program came to."""
         trust = self._connection.trust if program.codec.name == "pickle" else None
+        if trust is not None:
+            trust.sends(program.digest)
         return Outcomes(program.codec, program.digest, trust)
 
     def program(self, fn: Fn, codec: str) -> Program:

@@ -51,8 +51,15 @@ def outcomes_of(connection: Connection, job: JobLink) -> Outcomes | None:
     return Outcomes(codec, job.info.spec.program, connection.trust)
 
 
+async def harvested(connection: Connection, job: JobLink, *, ordered: bool, with_inputs: bool) -> Harvest:
+    """The outcomes of a job. Raises NotTrusted when what was asked for is not to be opened here."""
+    if with_inputs and job.info.spec.runtime == PICKLED:
+        await connection.trust.check_inputs(job.info.owner)
+    return Harvest(connection, job, ordered=ordered, with_inputs=with_inputs)
+
+
 class Harvest:
-    """The outcomes of one job, from the first.
+    """The outcomes of one job, from the first. Made by `harvested`.
 
     Args:
         ordered: in the order of the input; False: as they are done.
@@ -64,8 +71,6 @@ class Harvest:
         self._job = job
         self._outcomes = outcomes_of(connection, job)
         self._with_inputs = with_inputs
-        if with_inputs and job.info.spec.runtime == PICKLED and not connection.trust.own:
-            raise NotTrusted("The inputs of this job are pickles; they are read only from a hub of your own.")
         self._each = per_item(job.info.spec.split)
         signed = self._outcomes is not None and self._outcomes.signed
         self._arrivals = Arrivals(job, connection.rest.blob, ordered=ordered, signed=signed)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
-from crowdgrid.client.harvest import Harvest, all_of, codec_of
+from crowdgrid.client.harvest import Harvest, all_of, codec_of, harvested
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.rows import Row, RowStream
 from crowdgrid.core.model import Counts
@@ -35,7 +35,7 @@ class JobCore:
 
     async def harvest(self, *, ordered: bool, with_inputs: bool = False) -> Harvest:
         """What its runs come to. Raises NotTrusted."""
-        return Harvest(self._connection, self.link, ordered=ordered, with_inputs=with_inputs)
+        return await harvested(self._connection, self.link, ordered=ordered, with_inputs=with_inputs)
 
     async def stream(self, *, ordered: bool) -> RowStream:
         """The rows of its runs."""
