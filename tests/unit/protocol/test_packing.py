@@ -83,9 +83,12 @@ def test_hostile_answers_are_refused(body: bytes) -> None:
         assert payload[:1] == b"\x01"
 
 
-def test_more_answers_than_a_task_has_runs_are_refused() -> None:
-    with pytest.raises(BadInput, match="at most 1,000 runs"):
+def test_more_answers_than_a_task_has_runs_are_refused_before_one_is_made() -> None:
+    """A blob of a hostile node holds a hundred million: where they are not there to be read, their number is."""
+    with pytest.raises(BadInput, match="length <= 1000"):
         packing.unpack_answers(packing.pack_answers([Answer(True)] * (limits.APPEND_ITEMS + 1)))
+    with pytest.raises(BadInput, match="length <= 1000"):
+        packing.unpack_answers(b"\x01\xdd\xff\xff\xff\xff")
 
 
 def test_what_a_program_is_run_with() -> None:

@@ -7,7 +7,7 @@ Layout: one byte version, then a msgpack array of `[ok, data, error]`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -32,7 +32,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Answer])
+# The number is looked at before anything is made: in two bytes each, a blob holds a hundred million of them.
+_decoder = msgspec.msgpack.Decoder(Annotated[list[Answer], msgspec.Meta(max_length=limits.APPEND_ITEMS)])
 
 
 def pack_answers(answers: Sequence[Answer]) -> bytes:
@@ -49,9 +50,6 @@ def unpack_answers(payload: bytes) -> list[Answer]:
     if payload[:1] != VERSION:
         raise BadInput("The answers of a task are not packed in a known way.")
     try:
-        answers = _decoder.decode(memoryview(payload)[1:])
+        return _decoder.decode(memoryview(payload)[1:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"The packed answers of a task cannot be read: {error}.") from None
-    if len(answers) > limits.APPEND_ITEMS:
-        raise BadInput(f"A task has at most {limits.APPEND_ITEMS:,} runs, not {len(answers):,}.")
-    return answers
