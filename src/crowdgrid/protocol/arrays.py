@@ -3,8 +3,8 @@
 https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. numpy is imported when an array is met and not
 before: most programs have none, and a node need not have numpy installed.
 
-Invariants: nothing is allocated on the word of a header: the bytes have to be there. An array that was read owns its
-memory and may be written to, like any other.
+Invariants: nothing is allocated on the word of a header: the bytes have to be there. So elements have some: of those
+that have none any number would be there. An array that was read owns its memory and may be written to, like any other.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 _HEADER_BYTES: Final = 10_000  # of a structured dtype with many fields
 _MAGIC: Final = b"\x93NUMPY\x01\x00"
 _TEXT_AT: Final = len(_MAGIC) + 2  # behind the length of the header
-_USUAL: Final = re.compile(  # the header of an array without fields, as numpy and `_header` write it
+# The header of an array without fields, as numpy and `_header` write it. There is one way to cut the digits up: were
+# there several, a few of them that end in nothing would take for ever.
+_USUAL: Final = re.compile(
     rb"\x93NUMPY\x01\x00(..)\{'descr': '([^']{1,30})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,19},? ?){0,64})\), \} *\n",
+    rb"'shape': \(((?:\d{1,19}, ?){0,64}(?:\d{1,19})?)\), \} *\n",
     re.DOTALL,
 )
 _SCALAR: Final = re.compile(r"[<>|=][?a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,2}\])?")
@@ -58,6 +60,7 @@ def write_array(value: np.ndarray[Any, Any]) -> bytes:
     import numpy as np
 
     dtype = value.dtype
+    _check_elements(value.size, dtype)
     if dtype.names is None and dtype.kind != "V":  # as numpy does, at a fifth of its time
         fortran = value.flags.f_contiguous and not value.flags.c_contiguous
         return _header(dtype.str, fortran, value.shape) + value.tobytes("F" if fortran else "C")
@@ -107,8 +110,14 @@ def read_array(data: memoryview) -> np.ndarray[Any, Any]:
 def _copied(data: memoryview, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool) -> np.ndarray[Any, Any]:
     if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError("its size is not what its header says")
+    _check_elements(math.prod(shape), dtype)
     lying: np.ndarray[Any, Any] = _numpy().ndarray(shape, dtype, data, order="F" if fortran else "C")
     return lying.copy("K")
+
+
+def _check_elements(count: int, dtype: np.dtype[Any]) -> None:
+    if count and not dtype.itemsize:
+        raise ValueError("its elements have no bytes")
 
 
 def write_scalar(value: np.generic) -> bytes:

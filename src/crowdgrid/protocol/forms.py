@@ -32,6 +32,7 @@ from crowdgrid.protocol import arrays
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 _COMPLEX: Final = struct.Struct("<dd")
+_REDUCED_BITS: Final = 1 << 12  # a fraction of more is taken as it comes
 _FACTORIES: Final = {
     kind.__name__: kind for kind in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
 }  # what a defaultdict may make
@@ -101,7 +102,13 @@ def _make_fraction(parts: list[Any]) -> Fraction:
     numerator, denominator = parts
     if type(numerator) is not int or type(denominator) is not int:  # "1e999999999" would be computed
         raise ValueError("a fraction is not of two integers")
-    return Fraction(numerator, denominator)
+    if min(numerator.bit_length(), denominator.bit_length()) <= _REDUCED_BITS:
+        return Fraction(numerator, denominator)
+    if denominator < 0:
+        raise ValueError("a fraction has a negative denominator")
+    made: Any = Fraction()  # it was reduced when it was made; to see whether it was takes the square of its length
+    made._numerator, made._denominator = numerator, denominator
+    return made  # type: ignore[no-any-return]
 
 
 def _in_order(value: AbstractSet[Any]) -> list[Any]:
@@ -306,6 +313,7 @@ def rebuild(read: Any) -> Any:
             order += [(inside, at, item) for at, item in enumerate(inside) if type(item) in _HOLDERS]
         elif type(inside) is dict:
             marks |= any(type(item) is _Mark for item in chain(inside, inside.values()))
+            marks |= any(type(key) is tuple for key in inside)  # what is in it nobody looks at; none is written so
             order += [(inside, key, item) for key, item in inside.items() if type(item) in _HOLDERS]
     if marks:
         raise ValueError("a mark is not the first of a list")

@@ -358,6 +358,48 @@ def test_an_array_that_claims_more_than_it_has() -> None:
         unpack_value(msgspec.msgpack.encode(msgspec.msgpack.Ext(20, data)))
 
 
+@pytest.mark.parametrize("dtype", ["'|S0'", "'<U0'", "'|V0'", "[]", "[('a', '<f8', (0,))]"])
+@pytest.mark.parametrize("shape", ["(4611686018427387904,)", "(1000000, 1000000, 1000)"])
+def test_an_array_of_elements_without_bytes_is_refused(dtype: str, shape: str) -> None:
+    """Any number of them fits into nothing, and copying them takes for ever, or memory without end."""
+    header = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}}}".encode().ljust(117) + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    for code, payload in ((20, data), (21, b"\0" + data)):
+        with pytest.raises(BadInput, match="no bytes"):
+            unpack_value(msgspec.msgpack.encode(msgspec.msgpack.Ext(code, payload)))
+    with pytest.raises(CannotTravel):
+        pack_value(np.zeros(3, dtype=[]))
+
+
+def test_a_header_can_be_read_in_one_way_only() -> None:
+    """Else a few digits that end in nothing are tried in every way there is to cut them up."""
+    data = b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (" + b"9" * 1000 + b"x"
+    with pytest.raises(BadInput):
+        unpack_value(msgspec.msgpack.encode(msgspec.msgpack.Ext(20, data)))
+
+
+def test_a_large_fraction_comes_back_without_being_reduced_again() -> None:
+    """It was reduced where it was made; to do it again takes the square of its length, for ever with hostile bytes."""
+    value = Fraction(7**20_000, 2**50_000 + 1)
+    found = unpack_value(pack_value(value))
+    assert (type(found), found) == (Fraction, value)
+    million = [(3 << 8_000_000) + more for more in (1, 5)]
+    parts = [msgspec.msgpack.Ext(1, part.to_bytes(1_000_002, "little", signed=True)) for part in million]
+    hostile = unpack_value(msgspec.msgpack.encode([msgspec.msgpack.Ext(50, b""), *parts]))
+    assert [hostile.numerator, hostile.denominator] == million
+    for below in (0, -million[0]):
+        data = msgspec.msgpack.Ext(1, below.to_bytes(1_000_002, "little", signed=True))
+        with pytest.raises(BadInput):
+            unpack_value(msgspec.msgpack.encode([msgspec.msgpack.Ext(50, b""), parts[0], data]))
+
+
+def test_no_mark_is_left_in_a_value() -> None:
+    """msgpack allows a list as a key, which is read as a tuple."""
+    for key in (b"\x92\xc7\x00\x28\x01", b"\x91\x92\xc7\x00\x28\x01"):
+        with pytest.raises(BadInput, match="a mark is not the first of a list"):
+            unpack_value(b"\x81" + key + b"\x02")
+
+
 def test_plain_values_are_plain_msgpack() -> None:
     """A reader in another language needs nothing but msgpack for them."""
     value = [1, -5, 1.5, "é", b"\0", None, True, {"a": [1], 2: []}]
