@@ -6,11 +6,15 @@ whether a pickle may be read stands before each call of `loads`, not here.
 
 from __future__ import annotations
 
+import io
 import pickle
+from collections import ChainMap
+from types import CodeType
 from typing import Any, Final
 
 import cloudpickle
 
+_NAMELESS: Final = "<dynamic-code>"  # what cloudpickle calls the file of whatever it pickles by value
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -26,8 +30,19 @@ def dumps(value: Any) -> bytes:
         args, kwargs = value
         if type(args) is tuple and not kwargs and _PLAIN.issuperset(map(type, args)):
             return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    data: bytes = cloudpickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    return data
+    with io.BytesIO() as file:
+        _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
+        return file.getvalue()
+
+
+def _code(code: CodeType) -> tuple[Any, ...]:
+    """How cloudpickle writes code, with the name of its file: a traceback shall show the line that failed."""
+    make, parts = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    return make, tuple(code.co_filename if part == _NAMELESS else part for part in parts)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    dispatch_table = ChainMap({CodeType: _code}, cloudpickle.Pickler.dispatch_table)
 
 
 def loads(data: bytes) -> Any:

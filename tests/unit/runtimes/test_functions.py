@@ -411,6 +411,17 @@ def test_exceptions_travel_as_pickles() -> None:
     assert to_exception(failure, unpickle=True).args == ("bad 2",)
 
 
+def test_the_traceback_of_a_pickled_function_shows_the_line() -> None:
+    """As when its source travels: cloudpickle by itself would leave the file out."""
+    local = functools.partial(lambda x: bad(x), 3)
+    loaded = load(read(capture(local, codec="pickle").program))
+    with pytest.raises(CallFailed) as info:
+        loaded.call(dumps(((), {})))
+    shown = unpack_failure(info.value.failure).traceback
+    line = local.func.__code__.co_firstlineno
+    assert f'test_functions.py", line {line}, in <lambda>\n    local = functools.partial(' in shown
+
+
 def test_exceptions_that_cannot_be_pickled() -> None:
     """Pickled they may be; coming back, `Unpicklable` misses an argument."""
     loaded = load(
