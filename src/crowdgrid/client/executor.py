@@ -11,11 +11,13 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import logging
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crowdgrid.client import background, current
@@ -128,18 +130,41 @@ class Executor(concurrent.futures.Executor):
         else:
             threading.Thread(target=self._end, args=(waited_for, maps), daemon=True).start()
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what was submitted. Ctrl-C ends that too, as it ends the processes of a pool."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._give_up()
+        else:
+            self.shutdown()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._shut = True
+            waited_for, maps = list(self._waited_for), list(self._maps)
+        for future in waited_for:
+            future.cancel()
+        for mapped in maps:
+            mapped.close()
+        self._closed(self._calling.abort(Unavailable("The executor was interrupted.")))
+
     def _end(self, waited_for: list[GridFuture[Any]], maps: list[Mapped[Any]]) -> None:
         concurrent.futures.wait(waited_for)
         for mapped in maps:
             mapped.finish()
+        self._closed(self._calling.close(Unavailable("The executor was shut down.")))
+
+    def _closed(self, closing: Coroutine[Any, Any, None]) -> None:
         atexit.unregister(self._at_exit)
         self._grid.connection.executors.discard(self._calling)
-        background.run(self._calling.close(Unavailable("The executor was shut down.")))
+        background.run(closing)
 
     def _at_exit(self) -> None:
-        """The program ends: what was submitted is computed first, as by pools of processes."""
+        """The program ends: what was submitted is computed first, unless Ctrl-C ended it, as by pools of processes."""
+        interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
         with suppress(CrowdgridError):
-            self.shutdown()
+            self._give_up() if interrupted else self.shutdown()
 
     def _look_for_breakage(self, future: concurrent.futures.Future[Any]) -> None:
         if self._broken is None and not future.cancelled():

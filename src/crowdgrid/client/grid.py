@@ -86,7 +86,7 @@ class Connection:
         self.executors: set[Calling] = set()  # to be ended with it
         self._ended = ended
         self._known: set[str] = set()  # programs put already
-        self._kept: set[Future[None]] = set()  # feeds of jobs that go on without us, to be waited for
+        self._kept: set[Future[None]] = set()  # what the end of the program waits for, see `see_through`
         self._feeds: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
@@ -121,8 +121,13 @@ class Connection:
             problem = self.link.problem or "The hub is there but did not answer."
             raise Unavailable(f"Nothing was done within {PATIENCE_SECONDS:.0f} s. {problem}") from None
 
+    def see_through(self, work: Future[None]) -> None:
+        """Have the end of the program wait for this."""
+        self._kept.add(work)
+        work.add_done_callback(self._kept.discard)
+
     def wait_for_feeds(self) -> None:
-        """Wait until jobs that go on without us have all their input: called when the program ends."""
+        """Wait until jobs that go on without us have all their input, and those given up are: when the program ends."""
         for feed in list(self._kept):
             with suppress(CrowdgridError, CancelledError):
                 feed.result()
@@ -134,8 +139,7 @@ class Connection:
         """
         job = Job(self, link, feed)
         if kept and feed is not None:
-            self._kept.add(feed)
-            feed.add_done_callback(self._kept.discard)
+            self.see_through(feed)
         weakref.finalize(job, _let_go, self.link, link).atexit = False
         return job
 

@@ -143,6 +143,10 @@ class Taking:
             reason = info.reason.rstrip(".") or f"it is {info.state}"
             raise JobFailed(f"The map ended early: {reason}.")
 
+    def see_through(self, closing: Future[None]) -> None:
+        """Have the end of the program wait for it: the grid is to know before."""
+        self._connection.see_through(closing)
+
     async def close(self) -> None:
         """What nobody takes need not be computed. Safe to call twice."""
         if self._closed:
@@ -228,7 +232,8 @@ class Mapped(Iterator[R], Generic[R]):
     def close(self) -> None:
         """Take no more; what is not computed yet is cancelled."""
         self._values.close()
-        self._closing()
+        if self._closing.detach():  # called, it would do nothing while the program ends
+            _close(self._taking)
 
     async def take(self) -> list[tuple[bool, Any]]:
         """(whether it returned, result or exception) of calls that are ready; none when there are no more.
@@ -273,4 +278,4 @@ def _values(taking: Taking, outcomes: Outcomes, return_exceptions: bool, how: Sh
 def _close(taking: Taking) -> None:
     """On any thread, the garbage collector's too."""
     with suppress(RuntimeError):  # the loop is closed: the process ends
-        background.start(taking.close())
+        taking.see_through(background.start(taking.close()))

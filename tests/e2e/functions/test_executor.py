@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -170,3 +171,49 @@ def test_the_end_of_a_program_waits_for_what_it_submitted(tmp_path: Path) -> Non
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "left").exists()
+
+
+INTERRUPTED: Final = """
+import threading
+import crowdgrid as cg
+
+def stay(x):
+    if x:
+        threading.Event().wait()
+
+def wait(executor):
+    executor.submit(stay, 0).result()
+    begun = executor.map(stay, range(10))
+    next(begun)
+    mapped = executor.map(stay, range(10))
+    first = executor.submit(stay, 1)
+    futures = [first, executor.submit(stay, first), *(executor.submit(stay, 1) for _ in range(1000))]
+    print("waiting", flush=True)
+    futures[1].result()
+
+"""
+INSIDE: Final = "with cg.Executor(timeout=3600) as executor:\n    wait(executor)\n"
+WITHOUT: Final = "wait(cg.Executor(timeout=3600))\n"
+
+
+@pytest.mark.parametrize("ending", [INSIDE, WITHOUT])
+def test_ctrl_c_ends_the_program_and_withdraws_its_calls(grid: cg.Grid, tmp_path: Path, ending: str) -> None:
+    """As with a pool of processes, which Ctrl-C reaches too: nobody waits an hour for calls nobody wants."""
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED + ending)
+    address = grid.connection.address
+    environ = os.environ | {"CROWDGRID_URL": address.url, "CROWDGRID_TOKEN": address.token}
+    known = {job["id"] for job in grid.jobs(limit=1000)}
+    with subprocess.Popen(
+        [sys.executable, str(script)], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "waiting\n"
+            program.send_signal(signal.SIGINT)
+            _, told = program.communicate(timeout=SECONDS)
+        finally:
+            program.kill()
+    assert program.returncode == -signal.SIGINT
+    assert told.endswith("KeyboardInterrupt\n")
+    assert {job["state"] for job in grid.jobs(limit=1000) if job["id"] not in known} <= {"cancelled"}
