@@ -136,6 +136,15 @@ def test_steering_is_heard(crowdgrid: Callable[..., Ran]) -> None:
     assert "Cancelled" in err
 
 
+def test_what_has_ended_is_not_shown_as_paused(crowdgrid: Callable[..., Ran]) -> None:
+    words = ("--reduce", "sum", "--name", "ended", "--detach", "--label", "none such")
+    crowdgrid("run", PRIMES, "--range", "0:10", *words)
+    crowdgrid("jobs", "pause", "ended")
+    assert re.search(r"^state +sealed, paused$", crowdgrid("jobs", "show", "ended")[1], re.MULTILINE)
+    crowdgrid("jobs", "cancel", "ended")
+    assert re.search(r"^state +cancelled$", crowdgrid("jobs", "show", "ended")[1], re.MULTILINE)
+
+
 def test_what_went_wrong_is_in_the_logs(crowdgrid: Callable[..., Ran]) -> None:
     """primes without its range: exit code 2 and a line on stderr."""
     code, out, err = crowdgrid("run", PRIMES, "--grid", "x=1", "--name", "broken")
@@ -355,6 +364,9 @@ def test_up_is_a_whole_grid_until_ctrl_c(tmp_path: Path) -> None:
             env=environ, capture_output=True, text=True, timeout=90,
         )  # fmt: skip
         assert (answer.returncode, answer.stdout) == (0, "168\n"), answer.stderr
+        again = subprocess.run([*CROWDGRID, *words], env=environ, capture_output=True, text=True, timeout=60)
+        assert (again.returncode, again.stdout) == (3, "")
+        assert "Does a hub run here already?" in again.stderr
         up.send_signal(signal.SIGINT)
         up.communicate(timeout=30)
     assert up.returncode == 0

@@ -13,6 +13,7 @@ from crowdgrid.cli.reach import Hub, grid, hub_options, json_option, part
 from crowdgrid.cli.results import results
 from crowdgrid.cli.showing import ago, facts, print_json, share, span, table
 from crowdgrid.client import saying
+from crowdgrid.core.lifecycle import JOB_RUNS
 from crowdgrid.core.model import Counts
 
 EPILOG = """
@@ -120,7 +121,7 @@ def _tasks(counts: dict[str, int]) -> str:
 
 
 def _state(job: dict[str, Any]) -> str:
-    return f"{job['state']}, paused" if job["paused"] else str(job["state"])
+    return f"{job['state']}, paused" if job["paused"] and job["state"] in JOB_RUNS else str(job["state"])
 
 
 def _done(job: dict[str, Any]) -> str:

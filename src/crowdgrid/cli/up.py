@@ -63,8 +63,9 @@ def command(
     folder = _folder(data)
     here = _reachable(settings, "127.0.0.1")
     trusts = _trusts(folder, here, python)
-    token, invitation = _token(folder / "hub"), "cgi_" + secrets.token_urlsafe(24)
-    children = [_hub(settings, folder, token, invitation)]
+    with _listening(settings) as listening:
+        token, invitation = _token(folder / "hub"), "cgi_" + secrets.token_urlsafe(24)
+        children = [_hub(settings, folder, token, invitation, listening)]
     try:
         hub = _wait_for(here, token, children[0])
         if not no_agent:
@@ -98,14 +99,22 @@ def _token(folder: Path) -> str:
     return token
 
 
-def _hub(settings: HubSettings, folder: Path, token: str, invitation: str) -> Child:
+def _listening(settings: HubSettings) -> socket.socket:
+    """The hub's socket, bound here: where another hub listens already, that is known before anything starts."""
+    from crowdgrid.hub.server import listening_socket
+
+    return listening_socket(settings)
+
+
+def _hub(settings: HubSettings, folder: Path, token: str, invitation: str, listening: socket.socket) -> Child:
     words = ["hub", "--listen", settings.listen, "--data", str(folder / "hub"), "--with-parent"]
+    words += ["--fd", str(listening.fileno())]
     if settings.tls:
         words += ["--tls-cert", settings.tls_cert, "--tls-key", settings.tls_key]
     if settings.insecure:
         words.append("--insecure")
     given = {"CROWDGRID_ADMIN_TOKEN": token, "CROWDGRID_INVITATION": invitation}
-    return Child("hub", words, log=folder / "hub.log", secrets=given)
+    return Child("hub", words, log=folder / "hub.log", secrets=given, fds=[listening.fileno()])
 
 
 def _agent(url: str, folder: Path, invitation: str, cpus: int, trusts: Sequence[str] | None, ca: str) -> Child:

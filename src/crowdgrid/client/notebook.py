@@ -19,6 +19,7 @@ import msgspec
 from crowdgrid.client import background, saying
 from crowdgrid.client.options import Options
 from crowdgrid.client.programs import function_name
+from crowdgrid.core.lifecycle import JOB_RUNS
 from crowdgrid.core.model import UNSANDBOXED, Counts
 from crowdgrid.errors import CrowdgridError
 
@@ -115,7 +116,7 @@ async def _grid_asked(connection: Connection) -> tuple[list[dict[str, Any]], lis
 
 def _row(job: dict[str, Any]) -> tuple[object, ...]:
     counts = job["counts"]
-    state = f"{job['state']}, paused" if job["paused"] else job["state"]
+    state = f"{job['state']}, paused" if job["paused"] and job["state"] in JOB_RUNS else job["state"]
     return state, saying.of(counts["units_done"], counts["units"]), counts["errors"] + counts["abandoned"] or ""
 
 
