@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from crowdgrid.client.joblink import JobLink
+from crowdgrid.core.model import UNSANDBOXED
 from crowdgrid.errors import CrowdgridError
 
 if TYPE_CHECKING:
@@ -30,4 +31,6 @@ async def tell_if_stuck(rest: Rest, job: JobLink) -> None:
     blocking = [reason["text"] for reason in why.get("reasons", ()) if reason.get("blocks", True)]
     objections = [text for rejected in why.get("rejected", ()) for text in rejected.get("reasons", ())]
     told = list(dict.fromkeys([why["summary"], *blocking, *objections]))[: 1 + REASONS_TOLD]
+    if objections and job.info.spec.runtime in UNSANDBOXED:
+        told.append("Whose Python a node runs is up to its owner: crowdgrid agent python.")
     log.warning("Nothing has begun yet. %s More: crowdgrid why %s", " ".join(told), job.info.name or job.id)
