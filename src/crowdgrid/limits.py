@@ -51,6 +51,7 @@ NUMBER_CHARS: Final = 4_000  # a decimal number a reducer reads
 FUNCTION_BYTES: Final = 32 << 20  # a function with all that travels with it
 FUNCTION_NODES: Final = 100_000  # things in one function: captured values, functions, classes, modules
 SOURCE_LINES: Final = 1_000_000  # of a file a function is in
+FUNCTION_REFERENCES: Final = 1_000_000  # of these things to one another
 CAPTURE_BYTES: Final = 8 << 20  # one captured value; more is an argument
 VALUE_DEPTH: Final = 100  # containers in containers
 VALUE_CONTAINERS: Final = 4_000_000  # containers in one value; a list met twice counts twice

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,10 @@ from crowdgrid import limits
 from crowdgrid.errors import BadProgram
 
 NOTHING: Final = -1  # the content of an empty cell
+# How many there may be is looked at before they are made: in memory they are thirty times what they are as bytes.
+_Few: Final = msgspec.Meta(max_length=limits.FUNCTION_NODES)
+_Indices: TypeAlias = Annotated[tuple[int, ...], _Few]
+_Named: TypeAlias = Annotated[dict[str, int], _Few]
 
 
 def _in(*named: dict[str, int]) -> Iterable[int]:
@@ -72,8 +76,8 @@ class Call(_Node, frozen=True, array_like=True, tag="call"):
     """What comes of calling one node with others: a partial, a cache, a compiled pattern, a named tuple's class."""
 
     of: int
-    args: tuple[int, ...] = ()
-    kwargs: dict[str, int] = {}
+    args: _Indices = ()
+    kwargs: _Named = {}
 
     def needs(self) -> Iterable[int]:
         return (self.of, *self.args, *self.kwargs.values())
@@ -83,7 +87,7 @@ class Items(_Node, frozen=True, array_like=True, tag="items"):
     """A container of other nodes; `kind` is list, set, tuple or frozenset."""
 
     kind: str
-    items: tuple[int, ...]
+    items: _Indices
 
     def needs(self) -> Iterable[int]:
         return self.items if self.kind in FROZEN else ()
@@ -95,8 +99,8 @@ class Items(_Node, frozen=True, array_like=True, tag="items"):
 class Pairs(_Node, frozen=True, array_like=True, tag="pairs"):
     """A dict of other nodes, in its order."""
 
-    keys: tuple[int, ...]
-    items: tuple[int, ...]
+    keys: _Indices
+    items: _Indices
 
     def later(self) -> Iterable[int]:
         return (*self.keys, *self.items)
@@ -134,11 +138,11 @@ class Function(_Node, frozen=True, array_like=True, tag="function"):
     stop: int = 0
     inside: str = ""
     later_annotations: bool = False
-    free: dict[str, int] = {}
-    defaults: tuple[int, ...] = ()
-    keyword_defaults: dict[str, int] = {}
-    attributes: dict[str, int] = {}
-    names: dict[str, int] = {}
+    free: _Named = {}
+    defaults: _Indices = ()
+    keyword_defaults: _Named = {}
+    attributes: _Named = {}
+    names: _Named = {}
 
     def needs(self) -> Iterable[int]:
         return self.free.values()
@@ -163,9 +167,9 @@ class Class(_Node, frozen=True, array_like=True, tag="class"):
     line: int
     column: int = 0
     later_annotations: bool = False
-    uses: dict[str, int] = {}
-    attributes: dict[str, int] = {}
-    names: dict[str, int] = {}
+    uses: _Named = {}
+    attributes: _Named = {}
+    names: _Named = {}
 
     def needs(self) -> Iterable[int]:
         return self.uses.values()
@@ -262,12 +266,12 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
         requires: installed modules it imports when it runs.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: Annotated[tuple[Node, ...], _Few]
     root: int
-    texts: tuple[Text, ...] = ()
-    homes: dict[str, Home] = {}
-    sources: dict[str, Source] = {}
-    requires: tuple[str, ...] = ()
+    texts: Annotated[tuple[Text, ...], _Few] = ()
+    homes: Annotated[dict[str, Home], _Few] = {}
+    sources: Annotated[dict[str, Source], _Few] = {}
+    requires: Annotated[tuple[str, ...], _Few] = ()
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Document)
@@ -316,15 +320,20 @@ def digest_of(document: Document, index: int) -> bytes:
 
 
 def _is_whole(document: Document, count: int) -> bool:
+    left = limits.FUNCTION_REFERENCES
     for index, node in enumerate(document.nodes):
-        if not all(0 <= other < index for other in node.needs()):
-            return False
-        if not all(0 <= other < count for other in node.later()):
-            return False
-        if not _is_sound(node, document):
+        needs, later = tuple(node.needs()), tuple(node.later())
+        left -= len(needs) + len(later)
+        if left < 0:
+            raise BadProgram(f"What this function is made of has over {limits.FUNCTION_REFERENCES:,} references.")
+        if not (_within(needs, index) and _within(later, count) and _is_sound(node, document)):
             return False
     lines_fit = all(0 < text.first <= limits.SOURCE_LINES for text in document.texts)
     return lines_fit and 0 <= document.root < count
+
+
+def _within(indices: tuple[int, ...], stop: int) -> bool:
+    return not indices or (min(indices) >= 0 and max(indices) < stop)
 
 
 def _is_sound(node: Any, document: Document) -> bool:

@@ -6,7 +6,7 @@ it. Reading never runs, imports or unpickles anything, whatever the bytes are; i
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -38,7 +38,7 @@ class FunctionProgram(msgspec.Struct, frozen=True, array_like=True):
     python: tuple[int, int]
     body: bytes
     environment: str = ""
-    paths: tuple[str, ...] = ()
+    paths: Annotated[tuple[str, ...], msgspec.Meta(max_length=limits.ARGS)] = ()
     initializer: bytes = b""
 
 
@@ -82,7 +82,7 @@ def read(data: bytes) -> FunctionProgram:
 def _check(program: FunctionProgram) -> None:
     if not 0 < len(program.name) <= limits.NAME_CHARS or len(program.environment) > limits.NAME_CHARS:
         raise BadProgram(f"A function's name has 1 to {limits.NAME_CHARS} characters.")
-    if len(program.paths) > limits.ARGS or any(len(path) > limits.ARG_BYTES for path in program.paths):
+    if any(len(path) > limits.ARG_BYTES for path in program.paths):
         raise BadProgram("A function wants to import from too many folders.")
     if program.codec == "msgpack":
         if program.paths:

@@ -49,7 +49,7 @@ BAD = {
     "folders": (altered(paths=("/etc",)), "cannot name folders to import from"),
     "many folders": (
         MAGIC + msgspec.msgpack.encode(msgspec.structs.replace(PICKLED, paths=("a",) * 1000)),
-        "too many folders",
+        "length <= 256",
     ),
     "a bad body": (altered(body=b"\xc1"), "cannot be read"),
     "a bad initializer": (altered(initializer=b"\xc1"), "cannot be read"),
@@ -92,6 +92,35 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         read(large)
     with pytest.raises(TooLarge, match=r"sqrt is 2,0\d\d bytes with all it captures; the limit is 1,000"):
         pack(msgspec.structs.replace(PROGRAM, body=b"x" * 2000))
+
+
+def _long(count: int) -> bytes:
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x92" + _long(1 << 30),
+        b"\x93\x91\x91\xa8sentinel\x00" + _long(1 << 30),
+        b"\x94\x91\x91\xa8sentinel\x00\x90\xdf\x7f\xff\xff\xff",
+        b"\x96\x91\x91\xa8sentinel\x00\x90\x80\x80" + _long(1 << 30),
+        b"\x92\x91\x93\xa4call\x00" + _long(1 << 30),
+        b"\x92\x91\x94\xa4call\x00\x90\xdf\x7f\xff\xff\xff",
+        b"\x92\x91\x93\xa5pairs" + _long(1 << 30),
+    ],
+)
+def test_more_than_a_function_may_be_made_of_is_refused_before_it_is_made(body: bytes) -> None:
+    """What stands here is cut short, so that only its number can be what is refused."""
+    with pytest.raises(BadProgram, match="length <= 100000"):
+        read(altered(body=body))
+
+
+def test_references_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FUNCTION_REFERENCES", 10)
+    read(document(c.Sentinel(), c.Items("tuple", (0,) * 5), c.Items("list", (0,) * 5)))
+    with pytest.raises(BadProgram, match="over 10 references"):
+        read(document(c.Sentinel(), c.Items("tuple", (0,) * 5), c.Items("list", (0,) * 6)))
 
 
 @given(st.binary(max_size=300), st.booleans())

@@ -33,7 +33,9 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _encoder = msgspec.msgpack.Encoder()
 # The number is looked at before anything is made: in two bytes each, a blob holds a hundred million of them.
-_decoder = msgspec.msgpack.Decoder(Annotated[list[Answer], msgspec.Meta(max_length=limits.APPEND_ITEMS)])
+_decoder: msgspec.msgpack.Decoder[list[Answer]] = msgspec.msgpack.Decoder(
+    Annotated[list[Answer], msgspec.Meta(max_length=limits.APPEND_ITEMS)]
+)
 
 
 def pack_answers(answers: Sequence[Answer]) -> bytes:
