@@ -18,12 +18,22 @@
 
 An error is one clear sentence (its message) and a `hint`, what to do next. Over HTTP it is
 problem+json (RFC 9457); over the links it is `Failed(code, message, hint)`; in the terminal it is
-two lines. `code` is stable and is what programs should test.
+two lines. `code` is stable and is what programs should test. What others said may be part of the sentence, so
+control characters in it are replaced: Python prints it as it is.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_SHOWN: Final = frozenset("\n\t\u00a0\u202f\u3000")  # and spaces of other scripts
+
+
+def printable(text: str) -> str:
+    """Somebody else's words, safe for a terminal: control characters, but for line ends and tabs, become U+FFFD."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in _SHOWN else "\ufffd" for letter in text)
 
 
 class CrowdgridError(Exception):
@@ -35,8 +45,8 @@ class CrowdgridError(Exception):
     default_hint: ClassVar[str] = ""
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
-        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.hint = hint or self.default_hint
+        self.message = printable(message) or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.hint = printable(hint) or self.default_hint
         super().__init__(self.message)
         if self.hint:
             self.add_note(f"Hint: {self.hint}")  # so that a traceback shows it too

@@ -121,7 +121,7 @@ def _units(start: int, stop: int) -> str:
 
 
 def _on(node: str) -> str:
-    return f" on node …{node[-NODE_CHARS:]}" if node else ""
+    return f" on node …{printable(node[-NODE_CHARS:])}" if node else ""
 
 
 def _indented(text: str) -> None:

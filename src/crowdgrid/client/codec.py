@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any, Final, Protocol
 
+from crowdgrid import limits
 from crowdgrid.core.reducing.answers import Answer
-from crowdgrid.errors import CannotTravel, RemoteError
+from crowdgrid.errors import BadInput, CannotTravel, RemoteError
 from crowdgrid.protocol import calls, values
-from crowdgrid.protocol.failures import unpack_failure
+from crowdgrid.protocol.failures import Failure, unpack_failure
 
 RUNTIMES: Final = {"msgpack": "python", "pickle": "python-pickle"}
 
@@ -107,13 +108,23 @@ def python_label() -> str:
 def _exception(answer: Answer, where: str, classes: Sequence[type[BaseException]], *, unpickle: bool) -> BaseException:
     from crowdgrid.client.raising import to_exception
 
-    failure = unpack_failure(answer.data) if answer.data else None
+    failure = _failure_in(answer, unpickle)
     if failure is not None and failure.in_initializer:
         broken = BrokenInitializer(f"The initializer of the executor raised {failure.type}: {failure.message}")
         broken.__cause__ = to_exception(failure, classes=classes, where=where, unpickle=unpickle)
         return broken
-    if failure is None:  # the worker was ended before the function could say anything
+    if failure is None:
         error = RemoteError(answer.error)
         error.add_note(where)
         return error
     return to_exception(failure, classes=classes, where=where, unpickle=unpickle)
+
+
+def _failure_in(answer: Answer, is_trusted: bool) -> Failure | None:
+    """What the function raised; None: its worker was ended before it could say, or its node says nothing of the kind."""
+    if not answer.data or (len(answer.data) > limits.FAILURE_WHOLE_BYTES and not is_trusted):
+        return None
+    try:
+        return unpack_failure(answer.data)
+    except BadInput:
+        return None

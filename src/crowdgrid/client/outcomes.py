@@ -9,7 +9,7 @@ from crowdgrid.client.codec import Codec
 from crowdgrid.client.rows import answers_of, failure_of
 from crowdgrid.client.trust import Trust
 from crowdgrid.core.reducing.answers import Answer
-from crowdgrid.errors import CrowdgridError, RemoteError
+from crowdgrid.errors import CrowdgridError, RemoteError, printable
 from crowdgrid.protocol import messages as m
 
 NODE_CHARS: Final = 16  # of a did:key's end, enough to tell nodes apart
@@ -96,5 +96,5 @@ class Outcomes:
         return error
 
     def _where(self, task: m.ResultRow, unit: int) -> str:
-        node = f" on node …{task.node[-NODE_CHARS:]}" if task.node else ""
+        node = f" on node …{printable(task.node[-NODE_CHARS:])}" if task.node else ""
         return f"It was call {unit:,}{node}."

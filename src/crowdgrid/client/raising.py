@@ -2,7 +2,8 @@
 
 A stranger's machine wrote the failure, so it chooses among classes that are known here anyway: Python's own exceptions,
 and those the caller names because they travelled with the function. No class is looked up by name in a module, and no
-constructor of a class of one's own is called: its `args` and plain attributes are set. Everything else is a
+constructor of a class of one's own is called: its `args` and plain attributes are set. Numbers that Python's own
+exceptions take for places in a text are places in it, because Python itself does not look again. Everything else is a
 `RemoteError` that says the same.
 """
 
@@ -12,14 +13,15 @@ import builtins
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from crowdgrid import errors
-from crowdgrid.errors import BadInput, CannotTravel, CrowdgridError, RemoteError, Unavailable
+from crowdgrid import errors, limits
+from crowdgrid.errors import BadInput, CannotTravel, CrowdgridError, RemoteError, Unavailable, printable
 from crowdgrid.protocol.failures import Failure
 from crowdgrid.protocol.values import unpack_value
 
 _BUILTINS: Final = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
 }
+_METHODS: Final = frozenset(dir(BaseException))  # as an attribute, one of these would stand in the way of the method
 # What a worker says in our own words.
 _OURS: Final = {kind.__name__: kind for kind in (BadInput, CannotTravel, Unavailable)}
 
@@ -29,7 +31,7 @@ class RemoteTraceback(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.text = text
+        self.text = printable(text)
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text.rstrip()}\n"""'
@@ -78,8 +80,25 @@ def _known(failure: Failure, classes: Iterable[type[BaseException]]) -> BaseExce
         error = kind(*args) if kind.__module__ == "builtins" else _bare(kind, args)
     except Exception:  # noqa: BLE001 - not the arguments this class takes
         return None
+    if not _is_sound(error):
+        return None
     _set(error, attributes)
     return error
+
+
+def _is_sound(error: BaseException) -> bool:
+    """Whether showing it is safe: CPython reads beyond a text whose error is said to be outside of it."""
+    if isinstance(error, UnicodeEncodeError | UnicodeDecodeError | UnicodeTranslateError):
+        return 0 <= error.start <= error.end <= len(error.object)
+    if isinstance(error, SyntaxError):
+        places = (error.lineno, error.offset, error.end_lineno, error.end_offset)
+        texts = (error.filename, error.text)
+        return all(map(_is_place, places)) and all(text is None or type(text) is str for text in texts)
+    return True
+
+
+def _is_place(number: Any) -> bool:
+    return number is None or (type(number) is int and -1 <= number <= limits.SOURCE_LINES)
 
 
 def _one_of(classes: Iterable[type[BaseException]], failure: Failure) -> type[BaseException] | None:
@@ -124,7 +143,7 @@ def _set(error: BaseException, attributes: dict[str, Any]) -> None:
     for name, value in attributes.items():
         if name in {"name", "path"} and isinstance(error, ImportError | NameError | AttributeError):
             setattr(error, name, value)  # Python's own: no code of anybody's runs
-        elif not name.startswith("__"):
+        elif not name.startswith("__") and name not in _METHODS:
             error.__dict__[name] = value
 
 

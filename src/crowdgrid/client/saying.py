@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from crowdgrid.core.model import Counts
+from crowdgrid.errors import printable
+
+__all__ = ["doing", "failed", "of", "one_line", "printable", "span"]
 
 _SPANS: Final = ((48 * 3600, 86_400, "d", 3600, "h"), (7200, 3600, "h", 60, "min"), (120, 60, "min", 1, "s"))
-
-
-def printable(text: str) -> str:
-    """Somebody else's words, safe for a terminal: control characters, but for line ends and tabs, become U+FFFD."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
 
 
 def one_line(text: str, length: int = 80) -> str:

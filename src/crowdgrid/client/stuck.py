@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.core.model import UNSANDBOXED
-from crowdgrid.errors import CrowdgridError
+from crowdgrid.errors import CrowdgridError, printable
 
 if TYPE_CHECKING:
     from crowdgrid.client.rest import Rest
@@ -33,4 +33,5 @@ async def tell_if_stuck(rest: Rest, job: JobLink) -> None:
     told = list(dict.fromkeys([why["summary"], *blocking, *objections]))[: 1 + REASONS_TOLD]
     if objections and job.info.spec.runtime in UNSANDBOXED:
         told.append("Whose Python a node runs is up to its owner: crowdgrid agent python.")
-    log.warning("Nothing has begun yet. %s More: crowdgrid why %s", " ".join(told), job.info.name or job.id)
+    said = printable(" ".join(told))
+    log.warning("Nothing has begun yet. %s More: crowdgrid why %s", said, printable(job.info.name or job.id))

@@ -102,6 +102,41 @@ def test_arguments_that_do_not_fit_are_a_remote_error() -> None:
     assert repr(to_exception(Failure("ValueError", "builtins", "m", b"\xc1", attributes=b"\xc1"))) == "ValueError('m')"
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("UnicodeDecodeError", ("x", b"abc", -(10**15), -(10**15) + 1, "r")),  # str() of it would end this process
+        ("UnicodeDecodeError", ("x", b"abc", 1, 10**15, "r")),
+        ("UnicodeEncodeError", ("x", "abc", 3, 2, "r")),
+        ("UnicodeTranslateError", ("abc", -1, 0, "r")),
+        ("SyntaxError", ("m", ("f", 1, 1, "x", 1, 10**12))),  # a terabyte of carets
+        ("SyntaxError", ("m", ("f", 1, 1, 5, 1, 1))),
+        ("IndentationError", ("m", ("f", 2**70, 1, "x", 1, 1))),
+    ],
+)
+def test_places_that_are_outside_of_their_text_are_a_remote_error(name: str, args: tuple[Any, ...]) -> None:
+    """CPython itself reads, or writes, there."""
+    found = to_exception(Failure(name, "builtins", "m", pack_value(args)))
+    assert type(found) is RemoteError
+    assert "".join(traceback.format_exception(found)).endswith(f"RemoteError: {name}: m\n")
+
+
+def test_attributes_stand_in_the_way_of_no_method() -> None:
+    hostile = dict.fromkeys(("with_traceback", "add_note", "args"), 5) | {"code": 7}
+    found: Any = to_exception(Failure("ValueError", "builtins", "m", attributes=pack_value(hostile)), where="Here.")
+    assert vars(found) == {"code": 7, "__notes__": ["Here."]}
+    assert found.with_traceback(None) is found
+
+
+def test_what_a_stranger_said_does_not_reach_the_terminal_raw() -> None:
+    """Where Python prints it: in the message, in the traceback there, in notes."""
+    told = Failure("mine.Error", "mine", "\x1b[2J", traceback="Trace\x1b]0;x\x07\x9bm\n\tline")
+    shown = "".join(traceback.format_exception(to_exception(told)))
+    assert "mine.Error: \ufffd[2J" in shown
+    assert "Trace\ufffd]0;x\ufffd\ufffdm\n\tline" in shown
+    assert all(letter.isprintable() or letter in "\n\t" for letter in shown)
+
+
 def test_the_traceback_there_is_shown_as_the_cause() -> None:
     found = to_exception(
         Failure("ValueError", "builtins", "m", traceback="Traceback there\nValueError: m\n"), where="Node x."
