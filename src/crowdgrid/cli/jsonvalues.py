@@ -22,6 +22,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from crowdgrid import limits
+from crowdgrid.cli.showing import escaped
 from crowdgrid.errors import CannotTravel
 from crowdgrid.protocol.forms import type_name
 
@@ -42,7 +43,7 @@ def text(value: Any) -> str:
         return json.dumps(plain(value), allow_nan=False)
     except ValueError as error:  # an integer of more digits than Python writes
         raise CannotTravel(f"cannot be written as JSON: {error}") from None
-    return line
+    return escaped(line)
 
 
 def plain(value: Any, depth: int = 0) -> Any:  # noqa: C901 — one line a type is the clear form

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from crowdgrid.client.saying import printable, span
 
-__all__ = ["ago", "bytes_text", "console", "facts", "print_json", "printable", "share", "span", "table"]
+__all__ = ["ago", "bytes_text", "console", "escaped", "facts", "print_json", "printable", "share", "span", "table"]
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Beside what `json` escapes itself, those below a space.
+_OBEYED: Final = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False)))
+
+
+def escaped(document: str) -> str:
+    """JSON with what a terminal would obey in its texts escaped, which is the same to who reads it."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def console(*, err: bool = False) -> Console:

@@ -107,6 +107,15 @@ def test_a_list_that_holds_itself_is_refused() -> None:
         text(endless)
 
 
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    """Also where JSON itself would let it be: C1 controls, and marks that turn the direction of what follows."""
+    said = "\x1b[2J \x07 \x7f \x9b2J \u202e é 漢 \U0001f600"
+    line = text({said: said})
+    assert json.loads(line) == {said: said}
+    assert line.isprintable()
+    assert "é 漢 \U0001f600" in line
+
+
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates() | st.decimals()
 KEYS = st.text() | st.integers() | st.binary() | st.tuples(st.integers())
 VALUES = st.recursive(
