@@ -25,7 +25,8 @@ from crowdgrid.agent.pulse import Pulse
 from crowdgrid.agent.reporter import Reporter
 from crowdgrid.agent.slots import Inputs, Slots
 from crowdgrid.agent.work import Held, JobQueue, answer
-from crowdgrid.errors import BadInput, CrowdgridError
+from crowdgrid.core.unsandboxed import described
+from crowdgrid.errors import BadInput, CrowdgridError, printable
 from crowdgrid.ids import check_digest
 from crowdgrid.protocol import messages as m
 from crowdgrid.protocol.packing import blobs_of
@@ -150,6 +151,11 @@ class Agent:
         """Whether nothing is left that the hub has to hear of or answer."""
         return not self._parts and not len(self.slots) and not (self.reporter and self.reporter.unjudged)
 
+    @property
+    def python_says(self) -> str:
+        """Whose Python runs here, for people."""
+        return described(self.trusts, self.welcome.owner if self.welcome else "")
+
     def status(self) -> dict[str, Any]:
         """What people ask about."""
         reporter = self.reporter
@@ -162,6 +168,7 @@ class Agent:
             "owner": self.welcome.owner if self.welcome else "",
             "trust": self.welcome.trust if self.welcome else 0.0,
             "python": list(self.trusts),
+            "python_says": self.python_says,
             "round_trip_ms": round(self.pulse.round_trip_ms, 2),
             "running": self.slots.running,
             "waiting": len(self.slots) - self.slots.running,
@@ -211,6 +218,8 @@ class Agent:
         """See `link.Events`."""
         if self.welcome is not None and self.welcome.grid != welcome.grid:
             self._other_grid()
+        if self.welcome is None or self.welcome.owner != welcome.owner:
+            log.info("%s", printable(described(self.trusts, welcome.owner)))
         self.welcome = welcome
         self.slots.evict()  # the hub may call this node's owner something else than before
         if self.reporter is None:

@@ -23,7 +23,6 @@ from crowdgrid.agent.facts import FactReader
 from crowdgrid.agent.greeting import Greeting
 from crowdgrid.agent.settings import AgentSettings, hub_address
 from crowdgrid.agent.unsandboxed import Unsandboxed
-from crowdgrid.core.unsandboxed import described
 from crowdgrid.errors import BadInput, Unavailable
 from crowdgrid.runtimes import Runtime
 
@@ -97,7 +96,6 @@ class Attendance:
             "unknown": list(decision.unknown) if decision else [],
             "retry_after_seconds": _finite(decision.retry_after) if decision else None,
             "runtimes": list(self._runtimes),
-            "python_says": described(self._agent.trusts),
             "python_problem": self._unsandboxed.problem,
             "limits": msgspec.to_builtins(self._duty.limits),
             "benchmarks": self._greeting.benchmarks.rates if self._greeting.benchmarks else {},
@@ -126,7 +124,7 @@ class Attendance:
             if not isinstance(who, list) or not all(isinstance(word, str) for word in who):
                 raise BadInput("Whose Python may run is a list of words.")
             self._trust(trust.words(who))
-        return {"python": list(self._agent.trusts), "says": described(self._agent.trusts)}
+        return {"python": list(self._agent.trusts), "says": self._agent.python_says}
 
     def _trust(self, trusts: tuple[str, ...]) -> None:
         """Whom the owner trusts counts at once, here and then for the hub, and after a restart."""

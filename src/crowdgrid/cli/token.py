@@ -6,7 +6,7 @@ import click
 
 from crowdgrid.cli.login import sign_in, sign_out, token_from
 from crowdgrid.cli.reach import Hub, hub_options, json_option
-from crowdgrid.cli.showing import ago, facts, print_json, table
+from crowdgrid.cli.showing import ago, facts, print_json, printable, table
 from crowdgrid.client import quantities
 
 EPILOG = """
@@ -71,7 +71,7 @@ def create(role: str, owner: str, name: str, expires: str, as_json: bool, hub: s
 
 @command.command()
 @click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="Nodes that may join with it.")
-@click.option("--owner", default="", help="Whose nodes they become; default: yours.")
+@click.option("--owner", default="", help="Whose nodes they become; default: yours, for your pickles too.")
 @click.option("--expires", metavar="TIME", default="1d", show_default=True, help="0 for never.")
 @json_option
 @hub_options
@@ -83,7 +83,10 @@ def invite(uses: int, owner: str, expires: str, as_json: bool, hub: str | None, 
         print_json(made)
         return
     click.echo(f"crowdgrid join {reached.address.url} {made['code']}")
-    click.echo(f"For {uses} node{'s' if uses > 1 else ''}; type that on the machine that is to help.", err=True)
+    whose = printable(made["invitation"]["owner"])
+    click.echo(
+        f"For {uses} node{'s' if uses > 1 else ''} of {whose}; type that on the machine that is to help.", err=True
+    )
 
 
 @command.command("ls")

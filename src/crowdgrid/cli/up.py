@@ -205,6 +205,8 @@ def _welcome(hub: Hub, settings: HubSettings, python: str, *, no_qr: bool) -> No
     click.echo("\nInvitation for other machines, for one day:")
     click.echo(f"  crowdgrid join {outside} {made['code']}")
     click.echo(f"  {link}")
+    click.echo("Machines that join with it count as yours: your pickles go there, and theirs are opened here.")
+    click.echo("For those of others: crowdgrid token invite --owner NAME")
     if is_loopback(host):
         click.echo("Only this machine can reach the hub; --listen 0.0.0.0:7070 opens it to others.", err=True)
     elif not no_qr and sys.stdout.isatty():

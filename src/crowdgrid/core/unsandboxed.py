@@ -64,8 +64,12 @@ def is_word(name: str) -> bool:
     return name in (OWN, EVERYONE) or name.startswith(GROUP)
 
 
-def described(trusts: Sequence[str]) -> str:
-    """What a node refuses and what not, as a sentence for its owner."""
+def described(trusts: Sequence[str], owner: str = "") -> str:
+    """What a node refuses and what not, in sentences for its owner.
+
+    `owner`: who that is on the grid, where it is known. Who lends a machine with somebody else's invitation lends it as
+    that somebody's, and may not have meant them by `own`.
+    """
     if not trusts:
         return _NOBODY
     if EVERYONE in trusts:
@@ -73,10 +77,12 @@ def described(trusts: Sequence[str]) -> str:
     else:
         whose = ", ".join(_called(word) for word in trusts)
     pickled = "also pickled functions of its own owner" if OWN in trusts else "but no pickled functions"
-    return f"Outside any sandbox it runs Python of {whose}, {pickled}."
+    said = f"Outside any sandbox it runs Python of {whose}, {pickled}."
+    return f"{said} Its owner on this grid is {owner}." if owner and OWN in trusts else said
 
 
 def _called(word: str) -> str:
     if word == OWN:
         return "its own owner"
-    return f"the group {word.removeprefix(GROUP)}" if word.startswith(GROUP) else word
+    # Until hubs check who belongs to a group, its name is all it takes.
+    return f"whoever names the group {word.removeprefix(GROUP)}" if word.startswith(GROUP) else word

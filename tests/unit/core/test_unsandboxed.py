@@ -96,8 +96,11 @@ def test_a_nodes_owner_reads_what_it_refuses() -> None:
     assert described(()) == "It runs nobody's Python."
     assert (
         described(("own", "bob", "group:lab"))
-        == "Outside any sandbox it runs Python of its own owner, bob, the group lab, also pickled functions of its own owner."
+        == "Outside any sandbox it runs Python of its own owner, bob, whoever names the group lab, also pickled functions of its own "
+        "owner."
     )
+    assert described(("own",), "ada").endswith("of its own owner. Its owner on this grid is ada.")
+    assert "ada" not in described(("bob",), "ada")
     assert described(("everyone",)) == "Outside any sandbox it runs Python of everyone, but no pickled functions."
 
 
