@@ -16,6 +16,7 @@ loading, and neither survives two.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -29,6 +30,7 @@ LOAD_SECONDS: Final = 300.0  # the longest a program may take to load: importing
 BETWEEN_SECONDS: Final = 30.0  # the longest a worker may take between two runs, when it only sends and reads
 WHERE_SECONDS: Final = 0.05  # the longest to wait for the traceback of a run that is about to be stopped
 NOTHING: Final = Doing(-1, 0)
+FILE: Final = re.compile(rb'File "([^"\n]+)"')
 OURS: Final = b"/crowdgrid/runtimes/"  # in a traceback: from here on it is the worker's own
 
 
@@ -164,4 +166,11 @@ def _said(page: Progress) -> bytes:
     cut = where.find(OURS)
     if cut >= 0:
         where = where[: where.rfind(b"\n", 0, cut) + 1]
-    return (page.tail() + where)[-limits.STDERR_TAIL_BYTES :]
+    return (page.tail() + FILE.sub(_short, where))[-limits.STDERR_TAIL_BYTES :]
+
+
+def _short(file: re.Match[bytes]) -> bytes:
+    """A file in a traceback without the folders of this machine, which are nobody's business."""
+    from crowdgrid.runtimes.rebuild.raised import short_name  # only when something was stopped
+
+    return b'File "' + short_name(file[1].decode(errors="replace")).encode() + b'"'

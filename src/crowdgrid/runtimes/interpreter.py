@@ -92,6 +92,10 @@ class PythonKind:
             except CallFailed as failed:
                 finished = _raised(failed, self._progress.tail())
                 return lambda run: finished
+            except Unavailable:
+                if self._ran:  # it may be what others left here: no file to be had, no path to modules
+                    self._outbox.leave(None)
+                raise
             found = self._loaded[program] = (call, confine.data_bytes())
             if len(self._loaded) > PROGRAMS_LOADED:
                 self._loaded.popitem(last=False)

@@ -53,6 +53,11 @@ def sleep_if(value: int, sleeper: int) -> int:
     return value
 
 
+def wait_for_ever() -> None:
+    """In a module of the standard library."""
+    threading.Event().wait()
+
+
 def compute_for_ever() -> None:
     while True:
         pass
@@ -205,6 +210,19 @@ def compute_for_ever_slowly() -> None:
 def close_files() -> str:
     os.closerange(3, 1024)
     return "closed"
+
+
+def use_up_files() -> int:
+    """Open files and forget to close them, until there are no more."""
+    try:
+        while True:
+            seen.append(open("kept", "w"))  # noqa: PTH123, SIM115
+    except OSError:
+        return len(seen)
+
+
+def lose_modules() -> None:
+    sys.path.clear()
 
 
 def give_socket() -> Any:

@@ -160,6 +160,27 @@ def test_a_function_stays_loaded_with_what_it_left_for_its_environment_only(tmp_
     play(PythonRuntime(), story)
 
 
+def test_where_a_call_was_when_it_was_stopped_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    stopped = result(tmp_path, "wait_for_ever", timeout_ms=200)
+    text = stopped.stderr.decode()
+    assert 'File "deeds.py"' in text
+    assert 'File "threading.py"' in text
+    assert "/" not in text
+
+
+@pytest.mark.parametrize("deed", ["use_up_files", "lose_modules"])
+def test_a_worker_that_can_load_nothing_any_more_makes_room_for_one_that_can(tmp_path: Path, deed: str) -> None:
+    """What one function left there must not be held against the machine by all that come after it."""
+    after = store(tmp_path, sent("same", text=DEEDS + "\nimport colorsys\n"))
+
+    async def story(runtime: Pool) -> None:
+        assert (await one(runtime, function(tmp_path, deed))).outcome is Outcome.OK
+        assert told(await runtime.run(*after, [call(1), call(2)])) == [1, 2]
+        assert told(await runtime.run(*after, [call(3)])) == [3]
+
+    play(PythonRuntime(), story)
+
+
 @pytest.mark.parametrize("environment", ["", "guessed"])
 def test_a_worker_serves_one_owner_only(tmp_path: Path, environment: str) -> None:
     """What one person's function does to its process, another's never meets: also where the client said nothing of an
