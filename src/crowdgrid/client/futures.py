@@ -23,7 +23,7 @@ class GridFuture(Future[T]):
     """
 
     def __await__(self) -> Generator[Any, None, T]:
-        return asyncio.wrap_future(self).__await__()
+        return asyncio.wrap_future(_awaitable(self)).__await__()
 
     def result(self, timeout: float | None = None) -> T:
         """See `concurrent.futures.Future.result`."""
@@ -38,6 +38,27 @@ class GridFuture(Future[T]):
     def _check_thread(self) -> None:
         if threading.current_thread().name == background.THREAD and not self.done():
             raise CrowdgridError("This would wait for itself: callbacks of futures must not wait for other ones.")
+
+
+def _awaitable(future: Future[T]) -> Future[T]:
+    """The future as asyncio can wait for it: one that fails with StopIteration it leaves waiting, for ever."""
+    told: Future[T] = Future()
+
+    def tell(done: Future[T]) -> None:
+        if done.cancelled():
+            told.cancel()
+        elif (error := done.exception(0)) is None:
+            settle(told, value=done.result(0))
+        elif isinstance(error, StopIteration):
+            unlike = RuntimeError("The call raised StopIteration.")  # as coroutines and generators say it
+            unlike.__cause__ = error
+            settle(told, error=unlike)
+        else:
+            settle(told, error=error)
+
+    future.add_done_callback(tell)
+    told.add_done_callback(lambda told: told.cancelled() and future.cancel())
+    return told
 
 
 def settle(future: Future[Any], *, value: Any = None, error: BaseException | None = None) -> None:

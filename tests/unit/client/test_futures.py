@@ -71,3 +71,36 @@ def test_it_can_be_awaited() -> None:
         return await future
 
     assert asyncio.run(wait()) == 7
+
+
+def test_who_awaits_a_call_that_raised_stop_iteration_is_told() -> None:
+    """asyncio itself would never say so."""
+    future: GridFuture[Any] = GridFuture()
+
+    async def wait() -> Any:
+        asyncio.get_running_loop().call_soon(future.set_exception, StopIteration(5))
+        return await future
+
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        asyncio.run(wait())
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
+def test_what_is_awaited_is_cancelled_with_who_awaits_it() -> None:
+    future: GridFuture[Any] = GridFuture()
+
+    async def wait() -> None:
+        task = asyncio.ensure_future(asyncio.wait_for(future, 60))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(wait())
+    assert future.cancelled()
+
+    async def see() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await future
+
+    asyncio.run(see())
