@@ -57,6 +57,7 @@ VALUE_DEPTH: Final = 100  # containers in containers
 VALUE_CONTAINERS: Final = 4_000_000  # containers in one value; a list met twice counts twice
 FAILURE_BYTES: Final = 16 * 1024  # the traceback of a call that raised
 FAILURE_WHOLE_BYTES: Final = 1 << 20  # all that a node which is not trusted may say a call raised
+ANSWER_ERROR_CHARS: Final = 2_000  # why a run has no answer
 ERROR_CHARS: Final = 300  # the line that says what a call raised
 
 # --- time -----------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from crowdgrid.runtimes import Outcome as Ran
 
 _PACKED: Final = frozenset({"items", "grid"})  # splits whose units are runs of their own
 _SLOWER, _FASTER = 0.3, 0.6  # weights of a new measurement: a first one includes loading the program
-_ERROR_CHARS: Final = 2_000
 # Looking a member up in its enumeration takes longer than all else that is done for a trivial run.
 _RAN_OK: Final = Ran.OK
 _NODE_ERROR: Final = Ran.NODE_ERROR
@@ -147,7 +146,7 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
     else:
         outcome, payload, error = Outcome.PROGRAM_ERROR, b"", finished[0].error
         exit_code, errors = finished[0].exit_code, 1
-    error = error[:_ERROR_CHARS]
+    error = error[: limits.ANSWER_ERROR_CHARS]
     digest = packing.answer_digest(ok=outcome is Outcome.OK, payload=payload, exit_code=exit_code, error=error)
     inline = len(payload) <= limits.INLINE_BYTES
     cpu_ms, wall_ms, memory = _usage(finished)
@@ -202,7 +201,9 @@ def _answers(finished: Sequence[Finished]) -> list[packing.Answer]:
     for one in finished:
         left -= len(one.stdout)
         if one.outcome is not _RAN_OK:
-            answers.append(packing.Answer(False, one.stdout if left >= 0 else b"", one.error[:_ERROR_CHARS]))
+            answers.append(
+                packing.Answer(False, one.stdout if left >= 0 else b"", one.error[: limits.ANSWER_ERROR_CHARS])
+            )
         elif left < 0:
             answers.append(packing.Answer(False, b"", "The answers of one task are too large together."))
         else:

@@ -91,6 +91,14 @@ def test_more_answers_than_a_task_has_runs_are_refused_before_one_is_made() -> N
         packing.unpack_answers(b"\x01\xdd\xff\xff\xff\xff")
 
 
+def test_why_a_run_has_no_answer_is_a_sentence_and_no_book() -> None:
+    """A hub shows it, and a page of them."""
+    long = "x" * limits.ANSWER_ERROR_CHARS
+    assert packing.unpack_answers(packing.pack_answers([Answer(False, error=long)]))[0].error == long
+    with pytest.raises(BadInput, match="length <= 2000"):
+        packing.unpack_answers(packing.pack_answers([Answer(False, error=long + "x")]))
+
+
 def test_what_a_program_is_run_with() -> None:
     """Ranges and grids by arguments, items one run each, lines all in one run with a newline after each."""
     chunk = packing.pack_chunk([b"a", b"b\n", b"c"])

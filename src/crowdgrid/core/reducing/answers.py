@@ -23,12 +23,12 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         ok: the program exited with 0.
         data: its stdout when ok, else empty.
-        error: one sentence when not ok, else "".
+        error: one sentence when not ok, else "". It is shown whole, so that a node may not write a book.
     """
 
     ok: bool
     data: bytes = b""
-    error: str = ""
+    error: Annotated[str, msgspec.Meta(max_length=limits.ANSWER_ERROR_CHARS)] = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

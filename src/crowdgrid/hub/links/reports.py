@@ -63,7 +63,7 @@ def unlike(grid: bytes, report: m.Report, notes: Sequence[Note | None]) -> list[
 
 def reported(entry: m.ResultEntry, place: int, key: AssignmentKey, note: Note) -> Reported:
     """Step 4: the engine's form of one result. Raises BadInput when the payload is not the signed output."""
-    error, errors, hit = entry.error[:2_000], min(entry.errors, note.units), False
+    error, errors, hit = entry.error[: limits.ANSWER_ERROR_CHARS], min(entry.errors, note.units), False
     outcome, payload, blob, digest = entry.outcome, entry.payload, entry.blob, entry.digest
     if outcome is Outcome.OK:
         if (bytes.fromhex(blob) if blob else answer_digest(ok=True, payload=payload)) != digest:
