@@ -138,8 +138,9 @@ def test_a_grid_of_ones_own_is_found_without_a_word_and_runs_ones_own_python(use
         assert "Python of its own owner" in told
         assert user.login["own"] is True
         program = (
-            "import crowdgrid as cg\nwith cg.connect() as grid:\n    (node,) = grid.nodes()\n    print(node['trusts'])"
-        )
+            "import time, crowdgrid as cg\nwith cg.connect() as grid:\n    while not grid.nodes():\n        time.sleep(0.05)\n"
+            "    (node,) = grid.nodes()\n    print(node['trusts'])"
+        )  # the agent is online a moment after `up` has said where the hub is
         done = subprocess.run(
             [COMMAND.with_name("python"), "-c", program], env=user.environ, capture_output=True, text=True
         )
