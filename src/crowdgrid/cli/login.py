@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from crowdgrid.cli.reach import Hub
+from crowdgrid.cli.showing import printable
 from crowdgrid.client.address import Address
 from crowdgrid.client.login import Login, file, save, saved
 from crowdgrid.client.login import address as address_of
@@ -48,7 +49,7 @@ def sign_in(url: str | None, token: str) -> None:
     known = saved()
     own = known is not None and known.own and (known.url, known.token) == (address.url, token)
     path = save(Login(address.url, token, own=own))
-    click.echo(f"Signed in to {address.url} as {me['owner']} ({me['role']}); saved in {path}.")
+    click.echo(printable(f"Signed in to {address.url} as {me['owner']} ({me['role']}); saved in {path}."))
 
 
 def sign_out() -> None:

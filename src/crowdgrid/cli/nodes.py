@@ -90,9 +90,14 @@ def show(node: str, as_json: bool, hub: str | None, token: str | None) -> None:
             ("tasks done", found["validated"]),
             ("leases lost", found["lost"]),
             *sorted((found["inventory"] or {}).items()),
-            *[(name, f"{value:,.0f}") for name, value in sorted((found["benchmarks"] or {}).items())],
+            *[(name, _rate(value)) for name, value in sorted((found["benchmarks"] or {}).items())],
         ]
     )
+
+
+def _rate(value: object) -> str:
+    """What a node measured, or whatever else it says there."""
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
 
 def _steer(name: str, verb: str, told: str, help_text: str) -> None:

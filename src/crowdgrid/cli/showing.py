@@ -62,7 +62,7 @@ def _cell(value: object) -> str:
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one a line; empty values are left out."""
-    told = [(name, value) for name, value in pairs if value not in ("", None, (), [])]
+    told = [(printable(name), value) for name, value in pairs if value not in ("", None, (), [])]
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
         click.echo(f"{name:<{width}}  {f'{value:,}' if type(value) is int else printable(str(value))}")

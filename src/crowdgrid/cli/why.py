@@ -36,7 +36,7 @@ def command(thing: str, as_json: bool, hub: str | None, token: str | None) -> No
         click.echo(f"  {'✗' if reason['blocks'] else '·'} {printable(reason['text'])}")
     names = _names(reached) if told["matched"] or told["rejected"] else {}
     if told["matched"]:
-        click.echo(f"Nodes that may: {', '.join(names.get(node, node) for node in told['matched'])}")
+        click.echo(f"Nodes that may: {', '.join(names.get(node, printable(node)) for node in told['matched'])}")
     for rejected in told["rejected"]:
         node = names.get(rejected["node"], rejected["node"])
         click.echo(f"Node {node} may not: {printable(' '.join(rejected['reasons']))}")
