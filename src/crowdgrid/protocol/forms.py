@@ -98,6 +98,19 @@ def _zone_key(value: ZoneInfo) -> bytes:
     return value.key.encode()
 
 
+def _read_zone(data: bytes) -> ZoneInfo:
+    try:
+        return ZoneInfo(data.decode())
+    except OSError:  # a folder of zones; its message names where they lie on this machine
+        raise ValueError("a time zone is none") from None
+
+
+def _read_complex(data: bytes) -> complex:
+    if len(data) != _COMPLEX.size:
+        raise ValueError("a complex number is not of its size")
+    return complex(*_COMPLEX.unpack(data))
+
+
 def _make_fraction(parts: list[Any]) -> Fraction:
     numerator, denominator = parts
     if type(numerator) is not int or type(denominator) is not int:  # "1e999999999" would be computed
@@ -165,10 +178,10 @@ _LEAVES: Final[dict[type, tuple[int, Leaf]]] = {
     int: (1, Leaf(_write_int, _read_int)),  # beyond 64 bits
     str: (2, Leaf(lambda x: x.encode("utf-8", "surrogatepass"), lambda b: b.decode("utf-8", "surrogatepass"))),
     bytearray: (3, Leaf(bytes, bytearray)),
-    complex: (4, Leaf(lambda x: _COMPLEX.pack(x.real, x.imag), lambda b: complex(*_COMPLEX.unpack(b)))),
+    complex: (4, Leaf(lambda x: _COMPLEX.pack(x.real, x.imag), _read_complex)),
     Decimal: (5, Leaf(lambda x: str(x).encode(), lambda b: Decimal(b.decode()))),
     uuid.UUID: (6, Leaf(lambda x: x.bytes, lambda b: uuid.UUID(bytes=b))),
-    ZoneInfo: (7, Leaf(_zone_key, lambda b: ZoneInfo(b.decode()))),
+    ZoneInfo: (7, Leaf(_zone_key, _read_zone)),
     type(Path()): (
         8,
         Leaf(lambda x: str(x).encode("utf-8", "surrogatepass"), lambda b: Path(b.decode("utf-8", "surrogatepass"))),

@@ -297,6 +297,7 @@ def test_integers_keep_their_type_in_arrays_and_as_keys() -> None:
 @example(b"\xc7\x03\x07../")
 @example(b"\xc7\x07\x07America")  # a folder of time zones
 @example(b"\xc7\x05\x15|O8\x00a")
+@example(b"\xc7\x01\x04x")  # a complex number of one byte
 @example(b"\xd6\xff\x00\x00\x00\x00")
 @example(b"\x92\xc7\x00\x2e\xa6object")
 def test_any_bytes_are_a_value_or_bad_input(data: bytes) -> None:
@@ -339,6 +340,13 @@ def test_arrays_are_the_files_numpy_writes(array: np.ndarray[Any, Any]) -> None:
     np.save(file, array)
     found = unpack_value(msgspec.msgpack.encode(msgspec.msgpack.Ext(20, file.getvalue())))
     assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
+
+
+@pytest.mark.parametrize("key", [b"America", b"x" * 300])
+def test_a_time_zone_that_is_none_tells_nothing_of_this_machine(key: bytes) -> None:
+    with pytest.raises(BadInput) as caught:
+        unpack_value(msgspec.msgpack.encode(msgspec.msgpack.Ext(7, key)))
+    assert "/" not in caught.value.message
 
 
 def test_an_array_of_objects_is_never_read() -> None:
