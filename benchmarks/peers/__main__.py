@@ -94,7 +94,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"of {', '.join(names)}; default: all, written down")
     parser.add_argument("--quick", action="store_true", help="whether everything works, in four minutes")
     parser.add_argument("--long", action="store_true", help="ten million items through one map as well")
-    parser.add_argument("--only", choices=("rates", "faults", "long"), help="one part, shown only")
+    parser.add_argument("--only", choices=("rates", "faults", "long", "profiles"), help="one part, shown only")
     given = parser.parse_args()
     if unknown := set(given.peers) - set(names):
         parser.error(f"there is no peer {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -108,6 +108,10 @@ def main() -> int:
     )
     with folder_for("machine") as folder:
         machine = this_machine(folder)
+    if given.only == "profiles":
+        for title, text in profiles.of_loads(profiles.LOADS, Context(given.quick)).items():
+            print(f"{title}:\n\n```text\n{text.strip()}\n```\n")
+        return 0
     began = time.perf_counter()
     run.look()
     if given.only in (None, "rates"):
