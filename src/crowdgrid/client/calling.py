@@ -226,7 +226,7 @@ class Calling:
             key=key or secrets.token_hex(16),
             allow_abandoned=True,
         )
-        source = items_of(calls, program.codec)
+        source = items_of(calls, program.codec, options.piece)
         link, feed = background.run(self._connection.open(program.content, request, source))
         return self._connection.job(link, feed, kept=True)
 

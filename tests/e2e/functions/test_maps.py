@@ -115,6 +115,12 @@ def test_a_spawned_map_is_found_by_its_name_with_inputs(grid: cg.Grid) -> None:
         square.spawn_map([1], name="squares-1")
 
 
+def test_a_piece_is_the_size_of_a_task_also_of_a_spawned_map(grid: cg.Grid) -> None:
+    job = square.options(piece=7).spawn_map(range(70), name="in sevens")
+    assert job.result(SECONDS) == [x * x for x in range(70)]
+    assert max(task["stop"] - task["start"] for task in job.tasks()) <= 7
+
+
 def test_failed_calls_of_a_job_are_listed_and_run_again(grid: cg.Grid, tmp_path: Path) -> None:
     gate = tmp_path / "open"
 
