@@ -170,8 +170,9 @@ class Executor(concurrent.futures.Executor):
         if self._broken is None and not future.cancelled():
             error = future.exception()
             if isinstance(error, concurrent.futures.BrokenExecutor):
-                self._broken = error
+                # Said first: who finds the executor broken may go and read the log.
                 log.critical("Exception in initializer:", exc_info=error)
+                self._broken = error
 
     def _check_open(self) -> None:
         if self._broken is not None:

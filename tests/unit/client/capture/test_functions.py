@@ -379,7 +379,7 @@ def test_installed_code_travels_by_name() -> None:
         (functools.partial(max, key=abs), ([1, -5, 3],)),
         (json.loads, ("[1]",)),
     ],
-    ids=str,
+    ids=lambda each: getattr(each, "__name__", None),
 )
 def test_what_is_no_def_can_be_a_task(fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
     def at_most(value: Any) -> Any:
