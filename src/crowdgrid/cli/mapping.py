@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
@@ -19,7 +18,6 @@ from crowdgrid.client import background
 from crowdgrid.client.codec import Codec
 from crowdgrid.client.jobcore import ANSWERED
 from crowdgrid.client.mapping import CallItems
-from crowdgrid.client.options import EPHEMERAL_MS
 from crowdgrid.client.progress import showing
 from crowdgrid.errors import BadInput, CannotTravel, CrowdgridError, JobFailed
 
@@ -61,16 +59,7 @@ class Mapping:
         self._taken = NOBODY if detached else 0
         self._kept, self._key = bool(name), key
         items = CallItems(_items(_checked(fn, calls.each), program.codec), options.piece)
-        request = options.request(
-            "",
-            program.codec.runtime,
-            program.codec.labels,
-            one_by_one=False,
-            name=name,
-            key=key or secrets.token_hex(16),
-            keep_ms=0 if name or key or detached else EPHEMERAL_MS,
-            allow_abandoned=True,
-        )
+        request = options.map_request(program.codec, name=name, key=key, kept=bool(name or key or detached))
         link, feed = background.run(connection.open(program.content, request, items, taken=lambda: self._taken))
         self.job = connection.job(link, feed)
         self._connection = connection

@@ -7,7 +7,6 @@ is never further ahead of what was taken than a window, so ten million elements 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -20,7 +19,7 @@ from crowdgrid.client.arrivals import Arrivals
 from crowdgrid.client.codec import Codec
 from crowdgrid.client.jobcore import ANSWERED
 from crowdgrid.client.joblink import JobLink
-from crowdgrid.client.options import EPHEMERAL_MS, Options
+from crowdgrid.client.options import Options
 from crowdgrid.client.outcomes import Outcomes
 from crowdgrid.client.programs import HEAD_BYTES, name_in
 from crowdgrid.client.stuck import tell_if_stuck
@@ -86,15 +85,7 @@ class Taking:
     async def start(self, options: Options, *, ordered: bool) -> None:
         """Open the job, begin to feed and to read it."""
         codec = self._program.codec
-        request = options.request(
-            "",
-            codec.runtime,
-            codec.labels,
-            one_by_one=False,
-            key=secrets.token_hex(16),
-            keep_ms=EPHEMERAL_MS,
-            allow_abandoned=True,
-        )
+        request = options.map_request(codec, kept=False)
         source = items_of(self._calls, codec, options.piece)
         self.job, self.feed = await self._connection.open(
             self._program.content, request, source, taken=lambda: self.taken

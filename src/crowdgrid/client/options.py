@@ -5,8 +5,9 @@ A frozen value, checked when it is made, that knows which job it asks for.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -15,6 +16,9 @@ from crowdgrid.client import quantities
 from crowdgrid.core.model import Items
 from crowdgrid.errors import BadInput
 from crowdgrid.protocol.messages import JobRequest
+
+if TYPE_CHECKING:
+    from crowdgrid.client.codec import Codec
 
 Where: TypeAlias = str | Sequence[str]
 CODECS: Final = ("auto", "msgpack", "pickle")
@@ -106,6 +110,25 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             labels=(*wanted, *labels),
             region=region,
             **more,
+        )
+
+    def map_request(self, codec: Codec, *, name: str = "", key: str = "", kept: bool) -> JobRequest:
+        """The job of a map with these options.
+
+        Args:
+            codec: how its calls are written.
+            key: of who asks; one is made up otherwise, as the request may have to be said twice.
+            kept: somebody may come back for it; otherwise it is soon forgotten once it has ended.
+        """
+        return self.request(
+            "",  # its digest is known when it is sent
+            codec.runtime,
+            codec.labels,
+            one_by_one=False,
+            name=name,
+            key=key or secrets.token_hex(16),
+            keep_ms=0 if kept else EPHEMERAL_MS,
+            allow_abandoned=True,
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crowdgrid import limits
-from crowdgrid.client.options import CALL_TARGET_MS, Options
+from crowdgrid.client.codec import Plain
+from crowdgrid.client.options import CALL_TARGET_MS, EPHEMERAL_MS, Options
 from crowdgrid.core.model import Items
 from crowdgrid.errors import BadInput
 
@@ -25,6 +26,16 @@ def test_words_of_people_become_numbers() -> None:
     assert (request.output_bytes, request.priority, request.name) == (1 << 20, 5, "n")
     assert (request.region, request.labels) == ("eu", ("gpu", "python3.11"))
     assert request.target_ms == CALL_TARGET_MS
+
+
+def test_a_map_is_asked_for_the_same_way_wherever_it_comes_from() -> None:
+    """Its piece and abandoned calls were once forgotten in one of the places that asked."""
+    kept = Options(piece=7).map_request(Plain(), name="n", key="k", kept=True)
+    assert (kept.runtime, kept.name, kept.key, kept.keep_ms) == ("python", "n", "k", 0)
+    assert (kept.split, kept.allow_abandoned, kept.target_ms) == (Items(7), True, 1000)
+    ours, others = (Options().map_request(Plain(), kept=False) for _ in range(2))
+    assert ours.keep_ms == EPHEMERAL_MS
+    assert ours.key != others.key != ""
 
 
 @pytest.mark.parametrize(
