@@ -112,10 +112,8 @@ class AsyncJob:
         harvest = await _there(self.job.core.harvest(ordered=ordered, with_inputs=with_inputs))
         try:
             while found := await _there(harvest.take(timeout)):
-                for given, ok, outcome in found:
-                    if not ok and not return_exceptions:
-                        raise outcome
-                    yield (given, outcome) if with_inputs else outcome
+                for outcome in harvest.each(found, return_exceptions=return_exceptions):
+                    yield outcome
         finally:
             background.loop().call_soon_threadsafe(harvest.close)
         await _there(self.job.core.check_ended())

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from crowdgrid.client import background
 from crowdgrid.client.arrivals import Arrivals
 from crowdgrid.client.codec import Codec, Pickled, Plain
 from crowdgrid.client.joblink import JobLink
@@ -102,6 +101,16 @@ class Harvest:
             found += [(inputs.get(unit), ok, outcome) for unit, ok, outcome in await self._read(task, payload)]
         return found
 
+    def each(self, found: list[tuple[Any, bool, Any]], *, return_exceptions: bool) -> Iterator[Any]:
+        """What `take` gave, one after the other as `Job.as_completed` promises it.
+
+        Raises what the first failed run raised, after those before it, unless `return_exceptions`.
+        """
+        for given, ok, outcome in found:
+            if not ok and not return_exceptions:
+                raise outcome
+            yield (given, outcome) if self._with_inputs else outcome
+
     async def _read(self, task: m.ResultRow, payload: bytes) -> list[tuple[int, bool, Any]]:
         if self._outcomes is not None:
             answers = self._outcomes.answers(task, payload, await self._outcomes.check(task, payload))
@@ -142,18 +151,6 @@ class Harvest:
         if kwargs:
             return args, kwargs
         return args[0] if len(args) == 1 else args
-
-
-def iterate(harvest: Harvest, *, with_inputs: bool, return_exceptions: bool, timeout: float | None) -> Iterator[Any]:
-    """The outcomes one after the other, for a thread that waits."""
-    try:
-        while found := background.run(harvest.take(timeout)):
-            for given, ok, outcome in found:
-                if not ok and not return_exceptions:
-                    raise outcome
-                yield (given, outcome) if with_inputs else outcome
-    finally:
-        background.loop().call_soon_threadsafe(harvest.close)
 
 
 async def all_of(harvest: Harvest, *, partial: bool, called: str) -> list[Any]:

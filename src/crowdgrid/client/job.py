@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from crowdgrid.client import background
-from crowdgrid.client.harvest import iterate
 from crowdgrid.client.jobcore import JobCore
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.rows import Row
@@ -218,5 +217,9 @@ class Job:
             NotTrusted: its results are pickles of machines that are not trusted here.
         """
         harvest = background.run(self.core.harvest(ordered=ordered, with_inputs=with_inputs))
-        yield from iterate(harvest, with_inputs=with_inputs, return_exceptions=return_exceptions, timeout=timeout)
+        try:
+            while found := background.run(harvest.take(timeout)):
+                yield from harvest.each(found, return_exceptions=return_exceptions)
+        finally:
+            background.loop().call_soon_threadsafe(harvest.close)
         background.run(self.core.check_ended())
