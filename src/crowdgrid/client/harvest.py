@@ -14,7 +14,7 @@ from crowdgrid.client.arrivals import Arrivals
 from crowdgrid.client.codec import Codec, Pickled, Plain
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.outcomes import Outcomes
-from crowdgrid.client.rows import answers_of, failure_of
+from crowdgrid.client.rows import answers_of, failure_of, runs_of
 from crowdgrid.client.trust import NotTrusted
 from crowdgrid.core.splitting import per_item
 from crowdgrid.errors import JobFailed, RemoteError, TimedOut
@@ -118,8 +118,8 @@ class Harvest:
                 (unit, *self._outcomes.outcome(answer, task, unit)) for unit, answer in enumerate(answers, task.start)
             ]
         if why := failure_of(task):
-            stop = task.stop if self._each else task.start + 1
-            return [(unit, False, RemoteError(why)) for unit in range(task.start, stop)]
+            units = runs_of(task) if self._each else [task.start]
+            return [(unit, False, RemoteError(why)) for unit in units]
         if not self._each:
             return [(task.start, True, payload)]
         return [

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from crowdgrid import limits
 from crowdgrid.client.appends import RETRY_SECONDS, Appends
 from crowdgrid.client.pace import Pace
 from crowdgrid.core.model import Counts, TaskState
-from crowdgrid.errors import Conflict, CrowdgridError, from_code
+from crowdgrid.errors import BadInput, Conflict, CrowdgridError, from_code
 from crowdgrid.protocol import messages as m
 
 if TYPE_CHECKING:
@@ -213,7 +214,17 @@ class JobLink:
         self._link.say(m.Grant(self.id, rows, self._seen.after))
 
     def take_rows(self, rows: Sequence[m.ResultRow]) -> None:
-        """Rows came."""
+        """Rows came.
+
+        Raises:
+            BadInput: one has units that no task can have. Who reads counts and orders by them.
+        """
+        for row in rows:
+            if not (0 <= row.start < row.stop <= limits.RANGE_BOUND) or row.ordinal < 0:
+                raise BadInput(
+                    f"The hub told of a task {row.ordinal} with units {row.start} to {row.stop}, which there cannot be.",
+                    hint="This is no hub of crowdgrid, or one of another version: `crowdgrid doctor` tells.",
+                )
         self._window -= len(rows)
         if self._on_rows is None:
             return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from crowdgrid.client.codec import Codec
-from crowdgrid.client.rows import answers_of, failure_of
+from crowdgrid.client.rows import answers_of, failure_of, runs_of
 from crowdgrid.client.trust import Trust
 from crowdgrid.core.reducing.answers import Answer
 from crowdgrid.errors import CrowdgridError, RemoteError, printable
@@ -52,9 +52,9 @@ class Outcomes:
             BadInput: the payload is not what such a task has.
         """
         if refused is not None:
-            return [refused] * (task.stop - task.start)
+            return [refused] * len(runs_of(task))
         if why := failure_of(task):
-            return [RemoteError(why) for _ in range(task.start, task.stop)]
+            return [RemoteError(why) for _ in runs_of(task)]
         return answers_of(task, payload)
 
     def value(self, answer: Answer | BaseException, task: m.ResultRow, unit: int) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from crowdgrid import limits
 from crowdgrid.client.arrivals import Arrivals
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.core.model import Outcome, TaskState
@@ -76,7 +77,7 @@ class RowStream:
     def _units(self, task: m.ResultRow) -> Iterator[tuple[int, int]]:
         if not self._each:
             return iter([(task.start, task.stop)])
-        return ((unit, unit + 1) for unit in range(task.start, task.stop))
+        return ((unit, unit + 1) for unit in runs_of(task))
 
 
 def failure_of(task: m.ResultRow) -> str:
@@ -84,6 +85,15 @@ def failure_of(task: m.ResultRow) -> str:
     if task.state == TaskState.ABANDONED or task.outcome != Outcome.OK:
         return task.error or ABANDONED
     return ""
+
+
+def runs_of(task: m.ResultRow) -> range:
+    """The units of a task each of which is a run. Raises BadInput when there are more than a task can have."""
+    if task.stop - task.start > limits.APPEND_ITEMS:
+        raise BadInput(
+            f"The hub told of a task of {task.stop - task.start:,} runs; {limits.APPEND_ITEMS:,} is the most."
+        )
+    return range(task.start, task.stop)
 
 
 def answers_of(task: m.ResultRow, payload: bytes) -> list[Answer]:

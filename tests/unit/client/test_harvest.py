@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from crowdgrid.client.harvest import Harvest
 from crowdgrid.client.joblink import JobLink
-from crowdgrid.core.model import Counts, Items, JobSpec
+from crowdgrid.core.model import Counts, Items, JobSpec, Outcome, TaskState
+from crowdgrid.errors import BadInput
 from crowdgrid.protocol import messages as m
 
 INFO = m.JobInfo("j", "", "o", "", "open", False, "", 0, 0, 0, Counts(), JobSpec("0" * 64, Items()))
@@ -32,7 +34,8 @@ def harvested(look: Callable[[Harvest], Any], *, with_inputs: bool = False) -> A
     async def play() -> Any:
         job = JobLink(Silent(), INFO)  # type: ignore[arg-type]
         connection: Any = SimpleNamespace(rest=SimpleNamespace(blob=None))
-        return look(Harvest(connection, job, ordered=True, with_inputs=with_inputs))
+        found = look(Harvest(connection, job, ordered=True, with_inputs=with_inputs))
+        return await found if inspect.isawaitable(found) else found
 
     return asyncio.run(play())
 
@@ -43,6 +46,17 @@ def test_what_came_before_a_failed_run_is_given_and_then_it_is_raised() -> None:
         assert next(outcomes) == 9
         with pytest.raises(ValueError, match="four"):
             next(outcomes)
+
+    harvested(look)
+
+
+def test_a_failed_task_has_no_more_runs_than_one_can_have() -> None:
+    """Each is told by itself: a hub that says there are 2⁴⁰ would have the client's memory."""
+
+    async def look(harvest: Harvest) -> None:
+        huge = m.ResultRow(0, 0, 1 << 40, TaskState.VALIDATED, Outcome.PROGRAM_ERROR, b"")
+        with pytest.raises(BadInput, match="runs"):
+            await harvest._read(huge, b"")
 
     harvested(look)
 

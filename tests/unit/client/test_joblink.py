@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from crowdgrid import errors
+from crowdgrid import errors, limits
 from crowdgrid.client import joblink
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.core.model import Counts, Items, JobSpec
@@ -193,6 +193,24 @@ def test_a_new_connection_goes_on_where_the_last_one_was() -> None:
         assert (read.after, read.window) == (1, 97)
         job.take_rows([m.ResultRow(n, n, n + 1, 5, 0, b"") for n in (2, 5, 3)])
         assert rows == [0, 1, 5, 2, 3], "what comes twice is handed on once"
+
+    story(told)
+
+
+@pytest.mark.parametrize(
+    ("ordinal", "start", "stop"), [(0, 5, 3), (0, 3, 3), (0, -1, 2), (-1, 0, 1), (0, 0, 1 << 63), (0, 1 << 70, 1 << 71)]
+)
+def test_units_no_task_can_have_are_refused_where_they_enter(ordinal: int, start: int, stop: int) -> None:
+    """A hub may be a hostile one, and who reads counts, orders and makes room by what rows say."""
+
+    async def told(_: Link, job: JobLink) -> None:
+        rows: list[m.ResultRow] = []
+        job.read(rows.extend)
+        with pytest.raises(errors.BadInput, match=f"units {start} to {stop}"):
+            job.take_rows([m.ResultRow(ordinal, start, stop, 5, 0, b"")])
+        assert rows == []
+        job.take_rows([m.ResultRow(0, 0, limits.RANGE_BOUND, 5, 0, b"")])
+        assert len(rows) == 1, "a task of a range may be as large as the range"
 
     story(told)
 
