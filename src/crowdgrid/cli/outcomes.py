@@ -13,13 +13,15 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self, TextIO
 
 import click
 
+from crowdgrid import limits
 from crowdgrid.cli import jsonvalues
 from crowdgrid.cli.showing import printable
 from crowdgrid.client import background
 from crowdgrid.client.arrivals import Arrivals
 from crowdgrid.client.outcomes import Outcomes
 from crowdgrid.client.progress import SCREEN
-from crowdgrid.client.rows import answers_of, failure_of
+from crowdgrid.client.rows import answers_of, failure_of, runs_of
+from crowdgrid.client.saying import one_line
 from crowdgrid.errors import BadInput, CannotTravel, CrowdgridError
 from crowdgrid.protocol import messages as m
 from crowdgrid.protocol.failures import unpack_failure
@@ -82,7 +84,7 @@ class Taker:
         if why is None and (said := failure_of(task)):
             why = Failed(said)
         if why is not None:
-            yield from ((index, None, why) for index in range(task.start, task.stop))
+            yield from ((index, None, why) for index in runs_of(task))
             return
         for index, answer in enumerate(answers_of(task, payload), task.start):
             if not answer.ok:
@@ -90,8 +92,9 @@ class Taker:
                 continue
             try:
                 yield index, self._outcomes.codec.value(answer.data), None
-            except CrowdgridError as error:
-                yield index, None, Failed(error.message, type(error).__name__)
+            except Exception as error:  # noqa: BLE001 — a pickle of a trusted node raises whatever it likes
+                said = one_line(f"{type(error).__name__}: {error}", limits.ERROR_CHARS)
+                yield index, None, Failed(f"What it returned cannot be read here: {said}", type(error).__name__)
 
 
 def _failed(error: str, data: bytes) -> Failed:
