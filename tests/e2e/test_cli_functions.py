@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -334,8 +335,22 @@ def test_logs_are_what_was_printed_and_what_was_raised(crowdgrid: Run) -> None:
     code, told, more = crowdgrid("jobs", "logs", "logs", "--limit", "8")
     assert (code, "looking at 8" in told) == (0, False)
     after = more.split()[-1]
-    assert crowdgrid("jobs", "logs", "logs", "--limit", "8", "--after", after)[1].startswith("unit 8 ")
+    assert crowdgrid("jobs", "logs", "logs", "--limit", "8", "--after", after)[1].startswith("task 8, unit 8 ")
     assert crowdgrid("jobs", "logs", "logs", "--follow")[1].count("looking at") == 20
+
+
+def test_logs_tell_task_and_place_in_the_input_apart(crowdgrid: Run) -> None:
+    """Of a task of several calls one's output is kept, so its header names them all, and each error its own."""
+    crowdgrid("map", "shapes.py:picky", "--range", "0:20", "--piece", "10", "--name", "tens")
+    told = crowdgrid("jobs", "logs", "tens")[1]
+    assert re.findall(r"^(task .*?) on node .*?( printed:|: ValueError)", told, re.MULTILINE) == [
+        ("task 0, units 0 to 9", " printed:"),
+        ("task 0, unit 7", ": ValueError"),
+        ("task 1, units 10 to 19", " printed:"),
+        ("task 1, unit 17", ": ValueError"),
+    ]
+    assert told.count("looking at") == 2
+    assert told.index("looking at 7") < told.index("looking at 17")
 
 
 def test_logs_are_followed_to_the_end(folder: Path, crowdgrid: Run) -> None:

@@ -26,7 +26,9 @@ Examples:
   crowdgrid jobs logs squares --json | jq -r '.errors[].unit'
 
 \b
-Of each task the end of what its runs printed is kept, and of each call that failed its traceback.
+A unit is one element of the input, counted from 0; a task holds one or several of them, each a call of the function.
+Of each task the end of what one call printed is kept, of the first that failed or else of the last; and of each call
+that failed its traceback.
 """
 
 
@@ -104,12 +106,14 @@ def _print(page: dict[str, Any], only: set[int] | None = None) -> None:
 
 
 def _print_log(log: dict[str, Any]) -> None:
-    click.echo(f"{_units(log['start'], log['stop'])}{_on(log['node'])} printed:")
+    units = _units(log["start"], log["stop"])
+    click.echo(f"task {log['ordinal']:,}, {units}{_on(log['node'])} printed:")
     _indented(log["text"])
 
 
 def _print_error(error: dict[str, Any], *, with_stderr: bool) -> None:
-    where = f"unit {error['unit']:,}" if error["unit"] >= 0 else f"task {error['ordinal']:,}"
+    unit = f", unit {error['unit']:,}" if error["unit"] >= 0 else ""
+    where = f"task {error['ordinal']:,}{unit}"
     click.secho(f"{where}{_on(error['node'])}: {printable(error['error'])}", fg="red")
     _indented(error.get("traceback", ""))
     if with_stderr:
