@@ -322,6 +322,10 @@ def test_what_failed_can_be_seen_mended_and_run_again(crowdgrid: Run, folder: Pa
     assert crowdgrid("jobs", "results", "mended", "--wait")[1] == '"0"\n"1"\n"two"\n"3"\n'
     assert crowdgrid("jobs", "retry", "mended")[1] == "Nothing of mended failed.\n"
     assert crowdgrid("jobs", "cancel", "mended")[1] == "mended had ended before: it is final.\n"
+    code, out, err = crowdgrid("jobs", "resume", "mended")
+    assert (code, out) == (2, "")
+    assert "The job 'mended' has ended: it is final" in err
+    assert "crowdgrid jobs retry" in err
 
 
 def test_logs_are_what_was_printed_and_what_was_raised(crowdgrid: Run) -> None:

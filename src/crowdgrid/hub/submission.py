@@ -23,7 +23,7 @@ import msgspec
 from crowdgrid import ids as naming
 from crowdgrid import limits
 from crowdgrid.core import commands, reducing, splitting
-from crowdgrid.core.model import UNSANDBOXED, Chunk, Items, Job, JobSpec
+from crowdgrid.core.model import UNSANDBOXED, Chunk, Items, Job, JobSpec, JobState
 from crowdgrid.errors import BadInput, BadProgram, Conflict, NotFound, TooLarge
 from crowdgrid.hub.access import Place, Principal, Verb, authorize
 from crowdgrid.hub.appending import Appending, Line
@@ -220,15 +220,30 @@ class Submissions:
         await self._keeper.ask(command)
 
     async def steer(self, principal: Principal, job: str, command: Callable[[int], commands.Command]) -> None:
-        """Pause, resume or reprioritise: `command` makes it of the job's number."""
+        """Pause, resume or reprioritise: `command` makes it of the job's number.
+
+        Raises:
+            Conflict: it has ended.
+        """
         known = await self._mine(principal, job)
-        await self._keeper.ask(command(known.number))
+        try:
+            await self._keeper.ask(command(known.number))
+        except NotFound:  # the engine knows only jobs that go on
+            raise _ended(await self.find(principal, job)) from None
 
     async def retry(self, principal: Principal, job: str) -> None:
         """Run failed and abandoned tasks again, also when the job has ended."""
         known = await self.find(principal, job)
         authorize(principal, Verb.CHANGE, known)
         await self._keeper.ask(commands.Retry(known.number, known))
+
+
+def _ended(job: Job) -> Conflict:
+    """Why a job cannot be steered, and what can be done instead."""
+    named = f"The job {job.name!r}" if job.name else "The job"
+    can_retry = job.state in (JobState.FINAL, JobState.FAILED)
+    again = "`crowdgrid jobs retry` runs again what failed." if can_retry else "Submit it again."
+    return Conflict(f"{named} has ended: it is {job.state.value}, so it neither runs nor waits.", hint=again)
 
 
 def _same_work(job: Job, spec: JobSpec) -> Job:
