@@ -21,6 +21,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from crowdgrid.client import background
+from crowdgrid.client.bound import Bound
 from crowdgrid.client.calls import Calls
 from crowdgrid.client.codec import Codec, Pickled, Plain
 from crowdgrid.client.futures import GridFuture, fail_with, futures_in, settle, when_done, with_results
@@ -62,37 +63,42 @@ class Calling:
 
     Args:
         initializer: called once in every worker before its first call, with `initargs`.
+        at_once: single calls the grid has at once, of all functions together; 0: as many as it takes.
     """
 
     def __init__(
-        self, connection: Connection, *, initializer: Fn | None = None, initargs: tuple[Any, ...] = ()
+        self,
+        connection: Connection,
+        *,
+        initializer: Fn | None = None,
+        initargs: tuple[Any, ...] = (),
+        at_once: int = 0,
     ) -> None:
         self._connection = connection
+        self._bound = Bound(at_once) if at_once else None
         self._initializer = initializer
         self._initargs = initargs
         self._environment = secrets.token_hex(8)
         self._apply: Program | None = None
         self._lock = threading.Lock()
         self._programs: OrderedDict[tuple[int, str], tuple[Fn, Program]] = OrderedDict()
-        self._calls: OrderedDict[tuple[str, Options, int], Calls] = OrderedDict()
+        self._calls: OrderedDict[tuple[str, Options], Calls] = OrderedDict()
 
     # --- one call --------------------------------------------------------------------------------
 
-    def submit(
-        self, fn: Fn, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, *, parallel: int = 0
-    ) -> GridFuture[Any]:
-        """See `Function.submit`. `parallel`: calls of this function at once, 0 as many as the grid takes."""
+    def submit(self, fn: Fn, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> GridFuture[Any]:
+        """See `Function.submit`."""
         future: GridFuture[Any] = GridFuture()
         given = futures_in(args, kwargs)
         if not given:
-            self._send(future, fn, args, kwargs, options, parallel)
+            self._send(future, fn, args, kwargs, options)
             return future
 
         def then() -> None:
             if future.cancelled() or fail_with(future, given):
                 return
             try:
-                self._send(future, fn, *with_results(args, kwargs), options, parallel)
+                self._send(future, fn, *with_results(args, kwargs), options)
             except Exception as error:  # noqa: BLE001 — there is nobody else to raise it to
                 settle(future, error=error)
 
@@ -106,13 +112,12 @@ class Calling:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: Options,
-        parallel: int,
     ) -> None:
         if options.codec == "pickle":
             program, item = self._applied(fn, args, kwargs)
         else:
             program, item = self._written(fn, args, kwargs, options)
-        while not self._calls_of(program, options, parallel).submit(future, item):
+        while not self._calls_of(program, options).submit(future, item):
             self._connection.link.check()  # a job that has ended is followed by another while there is a link
 
     def _written(
@@ -140,22 +145,22 @@ class Calling:
             written = pickles.dumps(fn)
         return program, program.codec.call((written, *args), kwargs)
 
-    def _calls_of(self, program: Program, options: Options, parallel: int) -> Calls:
-        key = (program.digest, options, parallel)
+    def _calls_of(self, program: Program, options: Options) -> Calls:
+        key = (program.digest, options)
         with self._lock:
             calls = self._calls.get(key)
             if calls is None or calls.ended is not None:
                 self._make_room()
-                calls = self._calls[key] = self._open_calls(program, options, parallel)
+                calls = self._calls[key] = self._open_calls(program, options)
             self._calls.move_to_end(key)
             return calls
 
-    def _open_calls(self, program: Program, options: Options, parallel: int) -> Calls:
+    def _open_calls(self, program: Program, options: Options) -> Calls:
         connection = self._connection
 
         async def open_job() -> JobLink:
             digest = await connection.put_program(program.content, program.codec.runtime)
-            request = options.change({"piece": 1} if parallel else {}).request(
+            request = options.change({} if self._bound is None else {"piece": 1}).request(
                 digest,
                 program.codec.runtime,
                 program.codec.labels,
@@ -172,7 +177,7 @@ class Calling:
             blob=connection.rest.blob,
             put_blob=connection.feeding.put_blob,
             watch=partial(tell_if_stuck, connection.rest),
-            parallel=parallel,
+            bound=self._bound,
         )
 
     def _make_room(self) -> None:
@@ -217,15 +222,7 @@ class Calling:
     ) -> Job:
         """See `Function.spawn_map`."""
         program, calls = self._for_all(fn, calls, options)
-        request = options.request(
-            "",
-            program.codec.runtime,
-            program.codec.labels,
-            one_by_one=False,
-            name=name,
-            key=key or secrets.token_hex(16),
-            allow_abandoned=True,
-        )
+        request = options.map_request(program.codec, name=name, key=key, kept=True)
         source = items_of(calls, program.codec, options.piece)
         link, feed = background.run(self._connection.open(program.content, request, source))
         return self._connection.job(link, feed, kept=True)

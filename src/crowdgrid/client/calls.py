@@ -22,6 +22,7 @@ from typing import Any, Final
 from crowdgrid import limits
 from crowdgrid.client import background
 from crowdgrid.client.appending import append_chunk
+from crowdgrid.client.bound import Bound
 from crowdgrid.client.futures import settle
 from crowdgrid.client.joblink import WINDOW_ROWS, JobLink
 from crowdgrid.client.outcomes import Outcomes
@@ -43,7 +44,7 @@ class Calls:
         outcomes: reads what comes.
         blob, put_blob: fetch and store what is too large for a message.
         watch: runs beside the job.
-        parallel: calls handed to the grid at once; 0 lets the window grow.
+        bound: how many calls the grid has at once, these and others; None lets the window grow.
     """
 
     def __init__(
@@ -54,15 +55,16 @@ class Calls:
         blob: Callable[[str], Awaitable[bytes]],
         put_blob: Callable[[bytes], Awaitable[str]],
         watch: Callable[[JobLink], Coroutine[Any, Any, None]],
-        parallel: int = 0,
+        bound: Bound | None = None,
     ) -> None:
         self._open_job = open_job
         self._outcomes = outcomes
         self._blob = blob
         self._put_blob = put_blob
         self._watch = watch
-        self._window = parallel or WINDOW_CALLS
-        self._grows = not parallel
+        self._bound = bound
+        self._window = WINDOW_CALLS if bound is None else bound.count
+        self._grows = bound is None
         self._lock = threading.Lock()
         self._made: deque[tuple[Future[Any], bytes]] = deque()  # and not handed over yet
         self._woken = False
@@ -144,15 +146,20 @@ class Calls:
             self.ended = self.ended or error
             left = [future for future, _ in self._made]
             self._made.clear()
-        for future in [*self._given.values(), *left]:
-            settle(future, error=error)
-        self._given.clear()
+        given = [self._taken(unit) for unit in list(self._given)]
+        if self._bound is not None:
+            self._bound.leave(self._news)
+        for future in [*given, *left]:
+            if future is not None:
+                settle(future, error=error)
 
     # --- to the grid -----------------------------------------------------------------------------
 
     async def _hand_over(self, job: JobLink) -> None:
         while (room := self._room(job)) > 0 and (chunk := self._next_chunk(room)):
             first = job.units
+            if self._bound is not None:
+                self._bound.take(self._news, len(chunk))
             self._given.update(enumerate([future for future, _ in chunk], first))
             if self._made and len(self._given) >= self._window and self._full is None:
                 self._full = (first + len(chunk) - 1, asyncio.get_running_loop().time())
@@ -164,6 +171,8 @@ class Calls:
                     raise
                 continue
             answer.add_done_callback(partial(self._appended, first, len(chunk)))
+        if self._bound is not None:
+            self._bound.wait(self._news) if self._made else self._bound.leave(self._news)
 
     def _appended(self, first: int, count: int, done: asyncio.Future[int]) -> None:
         if not done.cancelled() and isinstance(error := done.exception(), CrowdgridError):
@@ -172,7 +181,7 @@ class Calls:
     def _refused(self, first: int, count: int, error: CrowdgridError) -> None:
         self._full = None
         for unit in range(first, first + count):
-            if (future := self._given.pop(unit, None)) is not None:
+            if (future := self._taken(unit)) is not None:
                 settle(future, error=error)
 
     def _room(self, job: JobLink) -> int:
@@ -181,7 +190,15 @@ class Calls:
             counts = job.info.counts
             if counts.units_cut == counts.units and counts.in_queue <= counts.in_progress // 2:
                 self._grow()  # nothing waits at the hub: there are more workers than calls
-        return self._window - len(self._given)
+        room = self._window - len(self._given)
+        return room if self._bound is None else min(room, self._bound.room(self._news))
+
+    def _taken(self, unit: int) -> Future[Any] | None:
+        """The future of a call the grid has no more, if nobody took it before."""
+        future = self._given.pop(unit, None)
+        if future is not None and self._bound is not None:
+            self._bound.give_back()
+        return future
 
     def _grow(self) -> None:
         self._window = min(WINDOW_CALLS_MAX, 2 * self._window)
@@ -229,12 +246,12 @@ class Calls:
             self._full = None
         try:
             for unit, answer in enumerate(self._outcomes.answers(row, payload, refused), row.start):
-                if (future := self._given.pop(unit, None)) is not None:
+                if (future := self._taken(unit)) is not None:
                     ok, outcome = self._outcomes.outcome(answer, row, unit)
                     settle(future, value=outcome) if ok else settle(future, error=outcome)
         except Exception as error:  # noqa: BLE001 — a result that cannot be read is its own calls' failure
             for unit in range(row.start, row.stop):
-                if (future := self._given.pop(unit, None)) is not None:
+                if (future := self._taken(unit)) is not None:
                     settle(future, error=error)
 
 

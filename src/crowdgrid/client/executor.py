@@ -15,8 +15,10 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,7 +42,7 @@ class Executor(concurrent.futures.Executor):
 
     Args:
         grid: where; None: the grid opened last, and without one a grid of this machine (see `current.grid`).
-        max_workers: calls at once; None: as many as the grid can take.
+        max_workers: calls at once, of all functions together; None: as many as the grid can take.
         initializer, initargs: called once in every worker before its first call of this executor.
         options: as of `function`: timeout, memory, priority, codec, …
 
@@ -65,8 +67,10 @@ class Executor(concurrent.futures.Executor):
         self._options = Options().change(options)
         if self._options.codec == "auto" and self._grid.connection.trust.possible:
             self._options = self._options.change({"codec": "pickle"})  # what pools of processes do
-        self._parallel = max_workers or 0
-        self._calling = Calling(self._grid.connection, initializer=initializer, initargs=initargs)
+        self._bounded = max_workers is not None
+        self._calling = Calling(
+            self._grid.connection, initializer=initializer, initargs=initargs, at_once=max_workers or 0
+        )
         self._grid.connection.executors.add(self._calling)
         self._lock = threading.Lock()
         self._waited_for: weakref.WeakSet[GridFuture[Any]] = weakref.WeakSet()
@@ -80,7 +84,7 @@ class Executor(concurrent.futures.Executor):
         """See `concurrent.futures.Executor.submit`; arguments may be futures."""
         with self._lock:
             self._check_open()
-            future: GridFuture[T] = self._calling.submit(fn, args, kwargs, self._options, parallel=self._parallel)
+            future: GridFuture[T] = self._calling.submit(fn, args, kwargs, self._options)
             self._waited_for.add(future)
         if self._initializes:
             future.add_done_callback(self._look_for_breakage)
@@ -96,24 +100,46 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[T]:
         """See `concurrent.futures.Executor.map`.
 
-        It is one durable job. Input is read as it is needed instead of at once.
+        It is one durable job, and input is read as it is needed instead of at once. With `max_workers` its calls are
+        single ones among the executor's others, which are bounded together; then input is read at once, as by pools.
 
         Args:
             timeout: seconds from now in which all results must be taken.
-            chunksize: calls in one task; 1 lets the grid choose.
-            buffersize: accepted for the interface of Python 3.14; the window here is bounded already.
+            chunksize: calls in one task; 1 lets the grid choose, or with `max_workers` is 1.
+            buffersize: as in Python 3.14, with `max_workers`: tasks whose results wait to be taken, for input without
+                end; without `max_workers` the window is bounded already.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         if not iterables:
             raise BadInput("map needs something to iterate over.")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
         give_up_at = None if timeout is None else time.monotonic() + timeout
-        options = self._options.change({"piece": chunksize if chunksize > 1 else int(bool(self._parallel))})
+        if self._bounded:
+            return self._map_bounded(fn, zip(*iterables), give_up_at, chunksize, buffersize)
+        options = self._options.change({"piece": chunksize if chunksize > 1 else 0})
         with self._lock:
             self._check_open()
             mapped = self._calling.map(fn, zip(*iterables), options, progress=False)
             self._maps.append(mapped)
         return _within(mapped, give_up_at, self._maps)
+
+    def _map_bounded(
+        self,
+        fn: Callable[..., T],
+        calls: Iterator[tuple[Any, ...]],
+        give_up_at: float | None,
+        chunksize: int,
+        buffersize: int | None,
+    ) -> Iterator[T]:
+        if chunksize == 1:
+            made: Iterator[GridFuture[Any]] = (self.submit(fn, *args) for args in calls)
+        else:
+            whole = _chunk_of(fn)
+            made = (self.submit(whole, chunk) for chunk in iter(lambda: list(islice(calls, chunksize)), []))
+        results = _in_order(deque(islice(made, buffersize)), made, give_up_at)
+        return results if chunksize == 1 else chain.from_iterable(results)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `concurrent.futures.Executor.shutdown`."""
@@ -194,3 +220,24 @@ def _within(mapped: Mapped[T], give_up_at: float | None, kept: list[Mapped[T]]) 
         mapped.close()
         with suppress(ValueError):
             kept.remove(mapped)
+
+
+def _chunk_of(fn: Callable[..., T]) -> Callable[[list[Any]], list[T]]:
+    def chunk(calls: list[Any]) -> list[Any]:
+        return [fn(*args) for args in calls]
+
+    return chunk
+
+
+def _in_order(
+    waiting: deque[GridFuture[Any]], more: Iterator[GridFuture[Any]], give_up_at: float | None
+) -> Iterator[Any]:
+    """The results of `waiting`, each replaced by one of `more`; who stops taking them cancels what has not begun."""
+    try:
+        while waiting:
+            waiting[0].result(None if give_up_at is None else max(0.0, give_up_at - time.monotonic()))
+            waiting.extend(islice(more, 1))
+            yield waiting.popleft().result()  # nothing here keeps it alive
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,6 +93,55 @@ def test_no_more_calls_run_at_once_than_workers_were_asked_for(grid: cg.Grid, tm
     with cg.Executor(grid, max_workers=1) as executor:
         assert [f.result(SECONDS) for f in [executor.submit(alone, str(tmp_path)) for _ in range(8)]] == [1] * 8
         assert list(executor.map(alone, [str(tmp_path)] * 4)) == [1] * 4
+        assert list(executor.map(alone, [str(tmp_path)] * 6, chunksize=2)) == [1] * 6
+
+
+@pytest.mark.parametrize("codec", ["msgpack", "pickle"])
+def test_all_functions_of_an_executor_together_are_bounded(grid: cg.Grid, tmp_path: Path, codec: str) -> None:
+    """Two functions are two jobs when they travel as source; neither starves the other."""
+
+    def here(folder: str) -> int:
+        import pathlib
+        import time
+        import uuid
+
+        mine = pathlib.Path(folder, uuid.uuid4().hex)
+        mine.touch()
+        time.sleep(0.03)
+        count = len(list(pathlib.Path(folder).iterdir()))
+        mine.unlink()
+        return count
+
+    def there(folder: str) -> int:
+        return here(folder)
+
+    with cg.Executor(grid, max_workers=1, codec=codec) as executor:
+        first = [executor.submit(here, str(tmp_path)) for _ in range(20)]
+        second = [executor.submit(there, str(tmp_path)) for _ in range(5)]
+        mapped = executor.map(there, [str(tmp_path)] * 5)
+        assert [f.result(SECONDS) for f in second] == [1] * 5
+        if codec == "msgpack":  # with pickles all functions are one job, in the order in which they were submitted
+            assert not all(future.done() for future in first)
+        assert list(mapped) == [1] * 5
+        assert [f.result(SECONDS) for f in first] == [1] * 20
+
+
+@pytest.mark.parametrize(("codec", "chunksize"), [("msgpack", 1), ("msgpack", 3), ("pickle", 3)])
+def test_a_bounded_map_reads_no_more_than_its_buffer(grid: cg.Grid, codec: str, chunksize: int) -> None:
+    read = []
+
+    def numbers() -> Iterator[int]:
+        for x in itertools.count():
+            read.append(x)
+            yield x
+
+    with cg.Executor(grid, max_workers=2, codec=codec) as executor:
+        found = executor.map(lambda x: x + 1, numbers(), chunksize=chunksize, buffersize=4)
+        assert list(itertools.islice(found, 10)) == list(range(1, 11))
+        assert len(read) <= 10 + chunksize + 4 * chunksize
+        found.close() if chunksize == 1 else None  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match="buffersize"):
+            executor.map(square, [1], buffersize=0)
 
 
 def test_what_waits_is_cancelled_and_what_runs_is_finished(grid: cg.Grid) -> None:
