@@ -18,6 +18,7 @@ __all__ = ["ago", "bytes_text", "console", "escaped", "facts", "print_json", "pr
 if TYPE_CHECKING:
     from rich.console import Console
 
+_ANY_WIDTH: Final = 10_000  # columns
 # Beside what `json` escapes itself, those below a space.
 _OBEYED: Final = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -41,17 +42,28 @@ def console(*, err: bool = False) -> Console:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Print rows under titles; those named in `right` are numbers: set to the right and never broken into two lines."""
+    """Print rows under titles; those named in `right` are numbers: set to the right and never broken into two lines.
+
+    Where the terminal is too narrow for the longest words each row is shown as `facts`: nothing is cut.
+    """
     from rich import box
+    from rich.measure import Measurement
     from rich.table import Table
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         number = title in right
         shown.add_column(title, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for row in rows:
+    screen = console()
+    all_rows = list(rows)
+    for row in all_rows:
         shown.add_row(*[_cell(value) for value in row])
-    console().print(shown)
+    if Measurement.get(screen, screen.options.update(width=_ANY_WIDTH), shown).minimum <= screen.width:
+        screen.print(shown)
+        return
+    for row in all_rows:
+        click.echo()
+        facts(zip(titles, row, strict=True))
 
 
 def _cell(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.console import Console
 
 from crowdgrid.cli import agent, showing
 from crowdgrid.cli.run import print_answer, range_of, sayable
@@ -77,3 +78,16 @@ def test_a_table_holds_what_it_was_given(capfd: pytest.CaptureFixture[str]) -> N
     told = capfd.readouterr().out
     assert "[bold]x" in told
     assert "1,234,567" in told
+
+
+def test_a_table_wider_than_the_terminal_is_told_line_by_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that lost a digit would be another number."""
+    wide = [("x" * 30, 2_083_236_893), ("y" * 30, 7)]
+    monkeypatch.setattr(showing, "console", lambda: Console(width=30))
+    showing.table(("name", "count"), wide, right=("count",))
+    assert capfd.readouterr().out.split() == f"name {'x' * 30} count 2,083,236,893 name {'y' * 30} count 7".split()
+    monkeypatch.setattr(showing, "console", lambda: Console(width=60))
+    showing.table(("name", "count"), wide, right=("count",))
+    assert capfd.readouterr().out.split()[:2] == ["name", "count"]
