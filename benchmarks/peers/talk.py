@@ -22,7 +22,7 @@ from benchmarks.peers.watch import MARK, Watch
 from benchmarks.processes import ROOT, work_folder
 
 LOG_TAIL: Final = 400
-CLOSE_SECONDS: Final = 30.0
+CLOSE_SECONDS: Final = 90.0
 LOOK_SECONDS: Final = 0.5
 
 

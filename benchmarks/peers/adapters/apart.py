@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PATIENCE_SECONDS = 60.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0  # a hub that is profiled writes its profile as it ends
 
 
 class Parts:
