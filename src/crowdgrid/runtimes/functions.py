@@ -142,6 +142,7 @@ def _world_of(program: FunctionProgram, document: captured.Document) -> stage.Wo
             del _worlds[next(iter(_worlds))]
     stage.leave()  # what is new in it is seen when it is entered
     world.sources.update(document.sources)
+    world.python = program.python
     return world
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pickle
+import re
 import socket
 import sys
 import textwrap
@@ -309,6 +310,27 @@ def test_a_module_that_raises_when_it_is_imported() -> None:
     needs = made_of(c.Module("own"), sources={"own": c.Source("own.py", "import module_of_no_place")})
     with pytest.raises(Unavailable, match="The module 'module_of_no_place' is not installed"):
         load(needs)
+
+
+def test_a_module_in_the_syntax_of_another_python() -> None:
+    """Both versions are named, whether it is imported with the function or by it."""
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    sources = {"own": c.Source("own.py", "\ndef use x\n")}
+    program = made_of(c.Module("own"), sources=sources, python=(3, 99))
+    said = rf"written for Python 3\.99 with syntax that Python {re.escape(here)} cannot read \(own\.py, line 2\)"
+    with pytest.raises(BadProgram, match=said):
+        load(program)
+    text = c.Text("newer.py", 1, "def square():\n    import own\n")
+    later = made_of(
+        c.Function("m", "square", 0, 1, 0), texts=(text,), homes={"m": c.Home("m")}, sources=sources, python=(3, 99)
+    )
+    with pytest.raises(CallFailed) as info:
+        load(later).call(pack_call((), {}))
+    error = to_exception(unpack_failure(info.value.failure))
+    assert isinstance(error, SyntaxError)
+    assert re.match(said, str(error))
+    with pytest.raises(BadProgram, match=r"SyntaxError: (?!written).* \(own\.py, line 2\)"):
+        load(msgspec.structs.replace(program, python=sys.version_info[:2]))
 
 
 # --- environments -------------------------------------------------------------------------------------

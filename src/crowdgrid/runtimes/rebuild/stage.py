@@ -29,6 +29,7 @@ class World:
         self.set: dict[str, dict[str, Any]] = {}  # by home, the globals an initializer set
         self.shared: dict[bytes, Any] = {}  # by the digest of all they are made of, classes of its programs
         self.is_initialized = False
+        self.python = sys.version_info[:2]  # what its programs were written for
 
     def agrees(self, sources: Mapping[str, Source]) -> bool:
         """Whether a program with these modules can share this world."""
@@ -53,8 +54,20 @@ class World:
 
     def exec_module(self, module: ModuleType) -> None:
         source = self.sources[module.__name__]
-        code = compile(source.text, source.file, "exec", dont_inherit=True)
+        try:
+            code = compile(source.text, source.file, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            raise self._of_another_python(error) from None
         exec(code, vars(module))  # noqa: S102 - this is what importing is
+
+    def _of_another_python(self, error: SyntaxError) -> SyntaxError:
+        """The same, saying what most likely is the matter: where it was sent from, it could be read."""
+        here = sys.version_info[:2]
+        if self.python == here:
+            return error
+        there = "{}.{}".format(*self.python)
+        said = f"written for Python {there} with syntax that Python {here[0]}.{here[1]} cannot read"
+        return SyntaxError(said, *error.args[1:])
 
     def is_package(self, fullname: str) -> bool:
         return self.sources[fullname].package
