@@ -73,5 +73,5 @@ kernels-check: ## rebuild them aside and compare with the committed bytes
 
 .PHONY: clean
 clean: ## remove .venv and everything built
-	@rm -rf .venv .venv-peers site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-other .venv-peers site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,8 +11,8 @@ SOURCE = ROOT / "src" / "crowdgrid"
 
 # What make, the tools and a clone put here; none of it is committed.
 _NOT_OURS = {
-    ".git", ".venv", ".venv-peers", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".import_linter_cache",
-    "__pycache__", "build", "dist", "node_modules", "site",
+    ".git", ".venv", ".venv-other", ".venv-peers", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache",
+    ".import_linter_cache", "__pycache__", "build", "dist", "node_modules", "site",
 }  # fmt: skip
 
 

@@ -88,14 +88,21 @@ class Process:
 
     Args:
         title: for people. words: the command, after `crowdgrid`.
-        timers: constants it has other values of, see `Grid`.
+        timers: constants it has other values of, see `Grid`. python: of the environment whose `crowdgrid` it is.
     """
 
     def __init__(
-        self, title: str, words: Sequence[str], log: Path, environ: dict[str, str], timers: Mapping[str, float]
+        self,
+        title: str,
+        words: Sequence[str],
+        log: Path,
+        environ: dict[str, str],
+        timers: Mapping[str, float],
+        python: Path = Path(sys.executable),
     ) -> None:
         self.title, self.log, self._environ = title, log, environ
-        self.words = [sys.executable, "-c", _WITH_TIMERS, json.dumps(timers)] if timers else [str(COMMAND)]
+        command = [str(python.with_name(COMMAND.name))]
+        self.words = [str(python), "-c", _WITH_TIMERS, json.dumps(timers)] if timers else command
         self.words += words
         self._start()
 
@@ -217,7 +224,8 @@ class Grid:
         words = ["hub", "--listen", f"127.0.0.1:{port}", "--data", str(self.data), *options]
         if self._store:
             words += ["--store", self._store]
-        process = self.run(title, *words, CROWDGRID_ADMIN_TOKEN=TOKEN, CROWDGRID_INVITATION=INVITATION, **environ or {})
+        told = {"CROWDGRID_ADMIN_TOKEN": TOKEN, "CROWDGRID_INVITATION": INVITATION} | (environ or {})
+        process = self.run(title, *words, python=Path(sys.executable), **told)
         if not hasattr(self, "hub"):
             self.hub = process
         self.wait_ready(process, port)
@@ -257,14 +265,20 @@ class Grid:
         return started
 
     def start_agent(
-        self, *, url: str = "", runtimes: Sequence[str] = ("wasm",), cpus: int = 1, options: Sequence[str] = ()
+        self,
+        *,
+        url: str = "",
+        runtimes: Sequence[str] = ("wasm",),
+        cpus: int = 1,
+        options: Sequence[str] = (),
+        python: Path = Path(sys.executable),
     ) -> Process:
-        """Start one agent; it is online a moment later."""
+        """Start one agent, run by `python`; it is online a moment later."""
         name = f"agent-{len(self.agents) + 1}"
         words = ["agent", "run", "--hub", url or self.url, "--data", str(self.folder / name), "--name", name]
         words += ["--cpus", str(cpus), "--no-limits", "--drain-seconds", "2", *options]
         words += [word for runtime in runtimes for word in ("--runtime", runtime)]
-        process = self.run(name, *words, CROWDGRID_INVITATION=INVITATION)
+        process = self.run(name, *words, python=python, CROWDGRID_INVITATION=INVITATION)
         self.agents.append(process)
         return process
 
@@ -285,12 +299,13 @@ class Grid:
 
     # --- anything else ---------------------------------------------------------------------------
 
-    def run(self, title: str, *words: str, **environ: str) -> Process:
+    def run(self, title: str, *words: str, python: Path = Path(sys.executable), **environ: str) -> Process:
         """Start `crowdgrid …` with a log of its own."""
         told = {name: value for name, value in os.environ.items() if not name.startswith("CROWDGRID_")}
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{title}.log"
-        process = Process(title, words, log, told | {"CROWDGRID_DATA": str(self.folder)} | environ, self._timers)
+        environ = told | {"CROWDGRID_DATA": str(self.folder)} | environ
+        process = Process(title, words, log, environ, self._timers, python)
         self.processes.append(process)
         return process
 
