@@ -51,6 +51,7 @@ def _what_to_do(runtime: str, objections: Sequence[str]) -> list[str]:
             f"Its functions are pickled by Python {here}, and no other Python reads them. "
             f'Add a node with Python {here}, or send source: codec="msgpack".'
         )
-    if len(other_python) < len(objections):
+    declined = [text for text in objections if text.startswith("It declined")]  # and says why itself
+    if len(other_python) + len(declined) < len(objections):
         found.append("Whose Python a node runs is up to its owner: crowdgrid agent python.")
     return found

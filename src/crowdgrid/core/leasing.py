@@ -23,6 +23,7 @@ from crowdgrid.core.splitting import runs_in
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 
 _FAILED_MS_MAX: Final = 2 * limits.DECLINED_MS
+_REFUSAL_CHARS: Final = 200
 _replace = msgspec.structs.replace
 
 
@@ -98,21 +99,23 @@ def renew(state: State, node: NodeRun, named: Iterable[AssignmentKey]) -> None:
         send(state, node, again, again=True)
 
 
-def turn_down(state: State, job: JobRun, node: int, ms: int) -> None:
-    """Offer the job to others first: to this node not before `ms` have passed."""
+def turn_down(state: State, job: JobRun, node: int, ms: int, why: str = "") -> None:
+    """Offer the job to others first: to this node not before `ms` have passed. `why`: what the node said."""
     until = {number: at for number, at in job.declined.items() if at > state.now} if job.declined else {}
     until[node] = max(until.get(node, 0), state.now + ms)
     job.declined = until
+    if why or job.refusals:
+        said = {**job.refusals, node: why[:_REFUSAL_CHARS]}
+        job.refusals = {number: said[number] for number in until if said.get(number)}
 
 
-def turn_down_failed(state: State, job: JobRun, node: int) -> None:
+def turn_down_failed(state: State, job: JobRun, node: int, why: str) -> None:
     """Let others try first. While there are others, longer each time in a row: a broken node (a full disk, say) is
     always free, and would else bring a task to its stale ceiling within seconds while they are busy."""
     job.failed[node] = times = job.failed.get(node, 0) + 1
     alone = not any(other.session and number != node for number, other in state.nodes.items())
-    turn_down(
-        state, job, node, limits.FAILED_MS if alone else min(limits.FAILED_MS << min(times, 16) >> 1, _FAILED_MS_MAX)
-    )
+    ms = limits.FAILED_MS if alone else min(limits.FAILED_MS << min(times, 16) >> 1, _FAILED_MS_MAX)
+    turn_down(state, job, node, ms, why)
 
 
 # --- ending ----------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def decline(state: State, command: Decline) -> None:
         if held is None or held.assignment.node != command.node:
             continue
         job = state.jobs[held.assignment.job]
-        leasing.turn_down(state, job, command.node, limits.DECLINED_MS)
+        leasing.turn_down(state, job, command.node, limits.DECLINED_MS, command.reason)
         leasing.end(state, held, AssignmentState.DECLINED, f"Its node declined: {command.reason}", stale=False)
 
 

@@ -71,7 +71,7 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
         state.save(spoilt)
         job = state.jobs[spoilt.job]
         job.lost += 1
-        leasing.turn_down_failed(state, job, spoilt.node)
+        leasing.turn_down_failed(state, job, spoilt.node, reported.error)
         state.touch(job)
         leasing.requeue(state, job, job.open[spoilt.ordinal], f"Its node failed: {reported.error}", stale=True)
         return

@@ -77,6 +77,7 @@ class JobRun:
         "rate",
         "rates",
         "reason",
+        "refusals",
         "retrying",
         "returning",
         "revision",
@@ -130,6 +131,7 @@ class JobRun:
         self.rates: dict[int, float] = {}  # the same by node
         self.proved = 0  # largest piece whose time was measured
         self.declined: dict[int, int] = {}  # node → not before
+        self.refusals: dict[int, str] = {}  # node → why it declined, if it said
         self.failed: dict[int, int] = {}  # node → tasks in a row it could not run
         self.attended = 0  # clients that have it in hand
         self.orphan_at = 0  # when it is sealed if nobody comes back; 0 not counting

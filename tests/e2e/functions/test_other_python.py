@@ -192,6 +192,22 @@ def test_what_is_raised_there_names_the_node_and_the_line(there: cg.Grid) -> Non
     assert own.value.args == ("mine", 7)
 
 
+def lacking() -> str:
+    return pytest.__name__
+
+
+def test_why_says_what_a_node_lacks(there: cg.Grid) -> None:
+    """As it is with a module of the standard library that a newer Python has no more."""
+    job = there.function(lacking, piece=1).spawn_map([()], name="lacking")
+
+    def said() -> str:
+        return json.dumps(job.why())
+
+    until(lambda: "It declined this job: " in said(), "it is said why it does not run")
+    assert "pytest" in said()
+    job.cancel()
+
+
 # --- pickles -----------------------------------------------------------------------------------
 
 

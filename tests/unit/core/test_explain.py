@@ -135,7 +135,7 @@ def test_a_task_that_waits_tells_what_it_lost_and_who_could_run_it() -> None:
     rig.report(node, *rig.plan(), outcome=Outcome.NODE_ERROR)
     found = _why(rig, job=job, ordinal=0)
     assert "It lost its lease 1 times; at 3 it is given up." in _texts(found)
-    assert found.rejected == ((node, ("It declined this job; it is asked again in 1 s.",)),)
+    assert found.rejected == ((node, ("It declined this job: It went wrong. It is asked again in 1 s.",)),)
 
 
 def test_a_node_at_work_and_a_node_without_work() -> None:

@@ -416,6 +416,12 @@ def test_a_node_that_is_away_or_declined_has_a_sentence_too() -> None:
     ]
     rig.fetch(node, 1)
     rig.now += limits.DECLINED_MS
+    rig.do(c.Decline(node, tuple(rig.plan()), "No such module here."))
+    assert objections(rig.run(job), rig.engine.state.nodes[node], rig.now) == [
+        "It declined this job: No such module here. It is asked again in 30 s."
+    ]
+    rig.fetch(node, 1)
+    rig.now += limits.DECLINED_MS
     rig.plan()
     rig.disconnect(node)
     assert objections(rig.run(job), rig.engine.state.nodes[node], rig.now) == ["It is not connected."]

@@ -87,7 +87,10 @@ def objections(job: JobRun, node: NodeRun, now: int) -> list[str]:
         found.append(f"It does not share with the group {job.base.group}.")
     until = job.declined.get(record.number, 0)
     if until > now:
-        found.append(f"It declined this job; it is asked again in {-(-(until - now) // 1000)} s.")
+        why = job.refusals.get(record.number, "").rstrip(".")
+        found.append(
+            f"It declined this job{f': {why}. It' if why else '; it'} is asked again in {-(-(until - now) // 1000)} s."
+        )
     return found
 
 
