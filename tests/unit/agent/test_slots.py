@@ -467,8 +467,9 @@ async def test_less_than_a_core_is_one_worker_that_rests_as_long_as_it_works(s: 
     s.now += 0.05
     await s.gate.open(0)
     assert len(s.gate.calls) == 1
-    await asyncio.sleep(0.06)
-    assert len(s.gate.calls) == 2
+    async with asyncio.timeout(10):  # the rest takes real time, and a busy machine more of it
+        while len(s.gate.calls) < 2:
+            await asyncio.sleep(0.01)
     s.slots.rest_share = 0.0
 
 
