@@ -24,6 +24,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.calls: list[list[Run]] = []
+        self.called = asyncio.Event()
         self.killed = 0
         self.gates: list[asyncio.Future[list[Finished] | None]] = []
 
@@ -35,6 +36,7 @@ class Gate:
 
     async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> list[Finished]:
         self.calls.append(list(runs))
+        self.called.set()
         gate = asyncio.get_running_loop().create_future()
         self.gates.append(gate)
         try:
@@ -467,9 +469,10 @@ async def test_less_than_a_core_is_one_worker_that_rests_as_long_as_it_works(s: 
     s.now += 0.05
     await s.gate.open(0)
     assert len(s.gate.calls) == 1
+    s.gate.called.clear()
     async with asyncio.timeout(10):  # the rest takes real time, and a busy machine more of it
-        while len(s.gate.calls) < 2:
-            await asyncio.sleep(0.01)
+        await s.gate.called.wait()
+    assert len(s.gate.calls) == 2
     s.slots.rest_share = 0.0
 
 

@@ -19,6 +19,7 @@ from crowdgrid.hub.api.jobs import find_job
 from crowdgrid.hub.api.paging import PageQuery
 from crowdgrid.hub.api.results import node_of, runs_of
 from crowdgrid.hub.api.table import Call, Endpoint, gives
+from crowdgrid.hub.given_up import reason_of
 from crowdgrid.protocol.failures import unpack_failure
 from crowdgrid.store import SettledRow
 
@@ -105,8 +106,8 @@ async def _errors_of(call: Call, job: Job, row: SettledRow, room: int) -> list[E
     task, node = row.task, await node_of(call, row)
     public = call.hub.keeper.ids.task(task.job, task.ordinal)
     if task.state is TaskState.ABANDONED:
-        text = f"Given up after {task.stale} leases were lost."
-        return [ErrorInfo(public, task.ordinal, -1, text, node)]
+        text, number = await reason_of(call.hub.keeper.store, task)
+        return [ErrorInfo(public, task.ordinal, -1, text, await call.hub.names.find(number))]
     runs = runs_of(job, await _whole(call, row))
     per_unit = per_item(job.spec.split) and len(runs) == task.stop - task.start
     reducer = REDUCERS[job.spec.reduce]

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from crowdgrid import limits
 from crowdgrid.core.effects import Settled, TaskChanged
 from crowdgrid.core.model import Assignment, Outcome, Task, TaskState
+from crowdgrid.hub.given_up import reason_of
 from crowdgrid.hub.links.outbox import HEAVY_BYTES, Outbox
 from crowdgrid.hub.links.proofs import PROOF_BYTES, Proofs
 from crowdgrid.ids import did_of
@@ -56,13 +57,15 @@ class NodeNames:
         return self._known.get(number, "")
 
 
-def row_of(task: Task, assignment: Assignment | None, node: str, proof: m.ResultProof | None = None) -> m.ResultRow:
-    """A settled task as the link shows it."""
+def row_of(
+    task: Task, assignment: Assignment | None, node: str, proof: m.ResultProof | None = None, *, error: str = ""
+) -> m.ResultRow:
+    """A settled task as the link shows it. `error`: why it has no answer, if it has none."""
     result = assignment.result if assignment is not None else None
     if result is None:
-        error = "Abandoned: too many leases of it were lost." if task.state == TaskState.ABANDONED else ""
+        failed, start, stop = Outcome.NODE_ERROR, task.start, task.stop
         return m.ResultRow(
-            task.ordinal, task.start, task.stop, task.state, Outcome.NODE_ERROR, b"", error=error, parent=task.parent
+            task.ordinal, start, stop, task.state, failed, b"", error=error, node=node, parent=task.parent
         )
     return m.ResultRow(
         task.ordinal,
@@ -156,6 +159,8 @@ class Reading:
         rows: list[m.ResultRow] = []
         weight = self._outbox.weight
         for effect in effects:
+            if effect.task.state is TaskState.ABANDONED:
+                return None  # what its nodes said is in the store
             assignment = effect.assignment if type(effect) is Settled else None
             node = self._names.get(assignment.node if assignment is not None else 0)
             if node is None:
@@ -227,8 +232,11 @@ class Reading:
     async def _show(self, page: Sequence[SettledRow]) -> None:
         rows = []
         for found in page:
-            node = await self._names.find(found.assignment.node if found.assignment is not None else 0)
-            rows.append(row_of(found.task, found.assignment, node, await self._proof(found.assignment)))
+            why, number = "", found.assignment.node if found.assignment is not None else 0
+            if found.task.state is TaskState.ABANDONED:
+                why, number = await reason_of(self._store, found.task)
+            node = await self._names.find(number)
+            rows.append(row_of(found.task, found.assignment, node, await self._proof(found.assignment), error=why))
         self._window -= len(rows)
         for part, weight in _parts(rows):
             while self._outbox.heavy:
