@@ -14,7 +14,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from crowdgrid import limits
-from crowdgrid.core.model import Items, Range
+from crowdgrid.core.model import Items, Outcome, Range, TaskState
+from crowdgrid.ids import did_of
 from crowdgrid.protocol import codec
 from crowdgrid.protocol import messages as m
 from tests.api.running import RunningHub
@@ -160,6 +161,33 @@ def test_rows_keep_to_the_window(hub: RunningHub, owner: str, program: str) -> N
         found += await client.rows(3)
         assert {row.ordinal for row in found} == set(range(5))
         await asyncio.to_thread(node.leave)
+
+    tell(hub, owner, story)
+
+
+def test_a_task_given_up_comes_with_what_its_node_said(hub: RunningHub, owner: str, program: str) -> None:
+    """To whoever reads live, and to whoever comes later."""
+
+    async def story(client: Client) -> None:
+        asked = request(program, stale_ceiling=1, allow_abandoned=True)
+        job = (await client.ask(m.Open(1, asked), m.Opened)).job.id
+        await client.ask(m.Append(2, job, 0, (b"x",)), m.Appended)
+        await client.ask(m.Read(3, job), m.Done)
+        node = await asyncio.to_thread(hub.node, owner)
+
+        def fail() -> None:
+            node.fetch()
+            node.report(node.lease(), error="The disk of the node is full.", outcome=Outcome.NODE_ERROR)
+            node.leave()
+
+        await asyncio.to_thread(fail)
+        (row,) = await client.rows(1)
+        assert (row.state, row.outcome) == (TaskState.ABANDONED, Outcome.NODE_ERROR)
+        assert row.error == "Given up after a lost lease. The last node to say why: The disk of the node is full."
+        assert row.node == did_of(node.record.key)
+        await client.say(m.StopReading(job))
+        await client.ask(m.Read(4, job), m.Done)
+        assert await client.rows(1) == [row]
 
     tell(hub, owner, story)
 

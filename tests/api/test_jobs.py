@@ -217,7 +217,8 @@ def test_a_task_nobody_could_finish_is_told_among_the_errors(
     assert (answer["value"], answer["abandoned"]) == ([], 1)
     (error,) = person.get(f"/v1/jobs/{job['id']}/errors").json()["errors"]
     assert (error["unit"], error["ordinal"]) == (-1, 0)
-    assert "lost" in error["error"]
+    assert error["error"] == "Given up after a lost lease. The last node to say why: The disk of the node is full."
+    assert error["node"] == did_of(node.record.key)
 
 
 def test_nothing_is_appended_to_a_range(person: httpx.Client, open_job: Open) -> None:

@@ -208,6 +208,12 @@ def test_why_says_what_a_node_lacks(there: cg.Grid) -> None:
     job.cancel()
 
 
+def test_a_call_nobody_can_run_fails_with_what_the_node_lacks(there: cg.Grid) -> None:
+    with pytest.raises(cg.RemoteError, match=r"The module 'pytest' is not installed on this node\.") as caught:
+        there.submit(lacking).result(SECONDS)
+    assert any("call 0 on node" in note for note in caught.value.__notes__)
+
+
 # --- pickles -----------------------------------------------------------------------------------
 
 
