@@ -60,6 +60,15 @@ FAILURE_WHOLE_BYTES: Final = 1 << 20  # all that a node which is not trusted may
 ANSWER_ERROR_CHARS: Final = 2_000  # why a run has no answer
 ERROR_CHARS: Final = 300  # the line that says what a call raised
 
+# --- agreement -------------------------------------------------------------------------------
+COMPARED_BYTES: Final = 16 << 20  # of an answer that is looked into; larger ones agree when they are the same bytes
+COMPARED_LINES: Final = 1_000_000  # lines in it, where their order does not count
+INTERVALS_BYTES: Final = 1 << 20  # means with their errors in one answer
+INTERVAL_Z_MAX: Final = 100.0  # standard errors two means that agree may differ by
+INTERVAL_RATIO_MAX: Final = 100.0  # times an error may be as large as the other one
+ARRAY_HEADER_BYTES: Final = 10_000  # what numpy reads, too
+ARRAY_AXES: Final = 64  # what numpy has, too
+
 # --- time -----------------------------------------------------------------------------------
 HEARTBEAT_SECONDS: Final = 20
 LEASE_SECONDS: Final = 60  # renewed by heartbeats; also when a silent node counts as lost
@@ -109,5 +118,6 @@ assert FRAME_TASKS <= HELD_ASSIGNMENTS
 assert CHUNK_BYTES < TASK_INPUT_BYTES <= ITEM_BYTES < BLOB_BYTES
 assert APPEND_ITEMS * INLINE_BYTES <= TASK_INPUT_BYTES, "light items need not be weighed"
 assert FUNCTION_BYTES <= PROGRAM_BYTES
+assert INLINE_BYTES < INTERVALS_BYTES <= COMPARED_BYTES < OUTPUT_BYTES
 assert CAPTURE_BYTES * 2 <= FUNCTION_BYTES
 assert FAILURE_BYTES * 2 <= INLINE_BYTES, "what a call raised fits a message"
