@@ -19,17 +19,19 @@ from typing import Any, Final
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import asking, explain, holding, intake, jobs, leasing, nodes, reopening, reports, settling
+from crowdgrid.core import asking, explain, holding, intake, jobs, leasing, nodes, reopening, reports, settling, voting
 from crowdgrid.core import commands as c
 from crowdgrid.core.effects import Check, Effect, JobChanged, Reply, Save
 from crowdgrid.core.model import (
     Assignment,
     AssignmentKey,
+    AssignmentState,
     GridRow,
     Job,
     JobState,
     Node,
     Partial,
+    Standing,
     Task,
     TaskState,
     Token,
@@ -38,6 +40,7 @@ from crowdgrid.core.scheduling import ready
 from crowdgrid.core.scheduling.plan import plan
 from crowdgrid.core.scheduling.ranking import RANKINGS
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
+from crowdgrid.core.trust.policy import POLICY, Policy
 
 _TICK_GAP_MS: Final = limits.TICK_GAP_SECONDS * 1000
 
@@ -47,11 +50,11 @@ class Engine:
 
     Args:
         grid: the grid row as last committed. now: engine time, ms, at least `grid.now`.
-        ranking: one of `scheduling.ranking.RANKINGS`.
+        ranking: one of `scheduling.ranking.RANKINGS`. policy: what the hub has decided about trust.
     """
 
-    def __init__(self, grid: GridRow, now: int, ranking: str = "priority_fit") -> None:
-        self.state = State(grid, now)
+    def __init__(self, grid: GridRow, now: int, ranking: str = "priority_fit", policy: Policy = POLICY) -> None:
+        self.state = State(grid, now, policy)
         self.rule = RANKINGS[ranking]
         self._handlers: dict[type, Callable[[Any], None]] = self._dispatch()
 
@@ -172,18 +175,22 @@ class Saved(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...]
     assignments: tuple[Assignment, ...]
     nodes: tuple[Node, ...]
+    standings: tuple[Standing, ...] = ()
 
 
 def saved(engine: Engine) -> Saved:
-    """The engine's open records; nodes are those that hold something."""
+    """The engine's open records; nodes are those that hold something or have voted."""
     state = engine.state
     open_tasks = [task for job in state.jobs.values() for task in job.open.values()]
+    votes = [vote.assignment for job in state.jobs.values() for ballot in job.ballots.values() for vote in ballot]
+    assignments = [*(lease.assignment for lease in state.leases.values()), *votes]
     return Saved(
         engine.grid(),
         tuple(job.record() for _, job in sorted(state.jobs.items())),
         tuple(sorted(open_tasks, key=lambda task: (task.job, task.ordinal))),
-        tuple(lease.assignment for _, lease in sorted(state.leases.items())),
-        tuple(node.record for _, node in sorted(state.nodes.items()) if node.held),
+        tuple(sorted(assignments, key=lambda assignment: assignment.key)),
+        tuple(node.record for _, node in sorted(state.nodes.items()) if node.held or node.votes),
+        tuple(state.standings.all()),
     )
 
 
@@ -195,6 +202,9 @@ def restore(
     open_nodes: Iterable[Node],
     now: int,
     ranking: str = "priority_fit",
+    *,
+    standings: Iterable[Standing] = (),
+    policy: Policy = POLICY,
 ) -> tuple[Engine, list[Effect]]:
     """An engine from what a store kept, and what must be done at once (programs to look at, work to resume).
 
@@ -202,16 +212,18 @@ def restore(
     node had gone before gets no more than it had then.
     `restore(saved(engine))` has the same records as `engine`.
     """
-    engine = Engine(grid, max(now, grid.now), ranking)
+    engine = Engine(grid, max(now, grid.now), ranking, policy)
     state = engine.state
+    for standing in standings:
+        state.standings.remember(standing)
     for record in open_jobs:
         jobs.remember(state, JobRun(record))
     known = {node.number: node for node in open_nodes}
-    leases = {assignment.key: assignment for assignment in assignments if assignment.node in known}
+    kept = {assignment.key: assignment for assignment in assignments if assignment.node in known}
     for task in tasks:
         job = state.jobs.get(task.job)
         if job is not None:
-            _restore_task(state, job, task, leases, known)
+            _restore_task(state, job, task, kept, known)
     for job in state.jobs.values():
         heapify(job.queue)
     _resume(state)
@@ -219,18 +231,26 @@ def restore(
 
 
 def _restore_task(
-    state: State, job: JobRun, task: Task, leases: dict[AssignmentKey, Assignment], known: dict[int, Node]
+    state: State, job: JobRun, task: Task, kept: dict[AssignmentKey, Assignment], known: dict[int, Node]
 ) -> None:
     job.open[task.ordinal] = task
+    for attempt in range(task.since, task.attempts):
+        assignment = kept.get((task.job, task.ordinal, attempt))
+        if assignment is None:
+            continue
+        number = assignment.node
+        node = state.nodes.get(number) or NodeRun(known[number], state.now)
+        if job.replicates and voting.is_vote(assignment):
+            state.nodes[number] = node
+            voting.recall_vote(state, job, assignment, node)
+        elif assignment.state is AssignmentState.LEASED and task.state is not TaskState.IN_QUEUE:
+            state.nodes[number] = node
+            patience = holding.LEASE_MS if known[number].linked else holding.RECONNECT_MS
+            holding.hold(state, job, node, Lease(assignment, state.now, patience))
+    if job.replicates:
+        task = voting.resume(state, job, task)
     if task.state is not TaskState.IN_QUEUE:
         job.in_progress += 1
-        for attempt in range(task.attempts):
-            assignment = leases.get((task.job, task.ordinal, attempt))
-            if assignment is not None:
-                number = assignment.node
-                holder = state.nodes.setdefault(number, NodeRun(known[number], state.now))
-                patience = holding.LEASE_MS if known[number].linked else holding.RECONNECT_MS
-                holding.hold(state, job, holder, Lease(assignment, state.now, patience))
         # A job that ended and is retried may have left tasks whose assignments are gone.
         leasing.requeue(state, job, task, "Nobody holds it any more.", stale=False)
     else:

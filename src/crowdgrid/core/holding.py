@@ -17,6 +17,7 @@ from crowdgrid.core.lifecycle import TASK, step
 from crowdgrid.core.model import AssignmentKey, AssignmentState, Task, TaskState
 from crowdgrid.core.scheduling import ready
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
+from crowdgrid.core.trust.votes import Vote
 
 LEASE_MS: Final = limits.LEASE_SECONDS * 1000
 RECONNECT_MS: Final = limits.RECONNECT_SECONDS * 1000
@@ -35,6 +36,7 @@ def enqueue(job: JobRun, ordinal: int) -> None:
 def put_back(state: State, job: JobRun, task: Task, way: tuple[TaskState, ...], stale: int, why: str) -> None:
     """Let a task nobody holds any more wait in the queue again. `way`: the states it passes on."""
     job.in_progress -= 1
+    job.short.discard(task.ordinal)
     moved = _replace(task, state=step(TASK, (task.state, *way)), stale=stale)
     job.open[task.ordinal] = moved
     job.in_queue += 1
@@ -66,6 +68,12 @@ def withdraw(state: State, node: NodeRun, keys: tuple[AssignmentKey, ...], reaso
         state.emit(Withdraw(node.record.number, node.session, keys, reason))
 
 
+def holders(state: State, task: Task) -> list[Lease]:
+    """The open assignments of a task, in the order of their attempts."""
+    found = [state.leases.get((task.job, task.ordinal, attempt)) for attempt in range(task.since, task.attempts)]
+    return [held for held in found if held is not None]
+
+
 def release(state: State, held: Lease) -> None:
     """The assignment is no longer open, for whatever reason."""
     assignment = held.assignment
@@ -73,7 +81,7 @@ def release(state: State, held: Lease) -> None:
     node = state.nodes.get(assignment.node)
     if node is not None:
         node.held.pop(assignment.key, None)
-        if not node.held and not node.session:
+        if not node.held:
             forget_if_idle(state, node)
     job = state.jobs.get(assignment.job)
     if job is not None:
@@ -83,9 +91,20 @@ def release(state: State, held: Lease) -> None:
 
 
 def forget_if_idle(state: State, node: NodeRun) -> None:
-    """A node that is away and holds nothing leaves memory."""
-    if not node.held and not node.session:
+    """A node that is away, holds nothing and has no vote on an open task leaves memory."""
+    if not node.held and not node.session and not node.votes:
         state.nodes.pop(node.record.number, None)
+
+
+def forget_votes(state: State, job: JobRun, ordinal: int) -> list[Vote]:
+    """The task is open no longer: the votes there were, and nothing keeps their nodes in memory any more."""
+    votes = job.ballots.pop(ordinal, None) or []
+    for vote in votes:
+        node = state.nodes.get(vote.assignment.node)
+        if node is not None:
+            node.votes -= 1
+            forget_if_idle(state, node)
+    return votes
 
 
 def withdraw_all(state: State, job: JobRun, reason: str, *, keep: bool = False) -> None:
@@ -107,7 +126,10 @@ def withdraw_all(state: State, job: JobRun, reason: str, *, keep: bool = False) 
         if keep:
             put_back(state, job, task, GIVEN_BACK, task.stale, reason)
     if not keep:
+        for ordinal in list(job.ballots):
+            forget_votes(state, job, ordinal)
         job.open.clear()
+        job.short.clear()
         job.queue.clear()
         job.in_queue = job.in_progress = 0
     for number, keys in by_node.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crowdgrid import limits
+from crowdgrid.core import holding
 from crowdgrid.core.engine import Engine
 from crowdgrid.core.lifecycle import JOB_RUNS, TASK_OPEN
 from crowdgrid.core.model import AssignmentState, JobState, TaskState
@@ -42,12 +43,34 @@ def _check_job(state: State, job: JobRun) -> None:
         assert not finished or job.state is JobState.OPEN, f"{label}: everything is done and it is not complete"
     assert 0 <= job.units_done <= job.units_cut <= job.units, f"{label}: units out of order"
     queued = set(job.queue)
+    _check_votes(state, job, queued)
     for ordinal, task in job.open.items():
         assert task.ordinal == ordinal and task.start < task.stop <= job.units, f"{label}: bad bounds"
         assert task.state is not TaskState.IN_QUEUE or ordinal in queued, f"{label}: task {ordinal} waits in no queue"
         if task.state is TaskState.IN_PROGRESS:
             held = any((job.number, ordinal, attempt) in state.leases for attempt in range(task.attempts))
             assert held, f"{label}: nobody works on task {ordinal}"
+
+
+def _check_votes(state: State, job: JobRun, queued: set[int]) -> None:
+    label, once = f"job {job.number}", state.policy.owners_vote_once
+    assert job.replicates or not (job.ballots or job.short), f"{label}: votes where nobody votes"
+    assert job.ballots.keys() <= job.open.keys(), f"{label}: votes on a task that is not open"
+    assert job.short <= queued, f"{label}: a task wants a node and waits in no queue"
+    if not job.replicates:
+        return
+    for ordinal, task in job.open.items():
+        votes, held = job.ballots.get(ordinal, []), holding.holders(state, task)
+        nodes = [vote.assignment.node for vote in votes] + [lease.assignment.node for lease in held]
+        owners = [vote.owner for vote in votes] + [state.nodes[number].record.owner for number in nodes[len(votes) :]]
+        assert len(set(nodes)) == len(nodes), f"{label}: a node works twice on task {ordinal}"
+        assert not once or len(set(owners)) == len(owners), f"{label}: an owner works twice on task {ordinal}"
+        lacks = task.wanted - len(nodes)
+        assert lacks >= 0, f"{label}: more nodes than wanted work on task {ordinal}"
+        if task.state is TaskState.IN_QUEUE:
+            assert not held and lacks, f"{label}: task {ordinal} waits for nothing"
+        else:
+            assert (ordinal in job.short) == (lacks > 0), f"{label}: nobody knows what task {ordinal} wants"
 
 
 def _check_leases(state: State) -> None:
@@ -67,6 +90,12 @@ def _check_leases(state: State) -> None:
         under_way[job.owner] = under_way.get(job.owner, 0) + job.spec.target_ms
     for owner, usage in state.usage.items():
         assert usage.under_way == under_way.get(owner, 0), f"{owner}: what is under way is miscounted"
+    voted: dict[int, int] = {}
+    for job in state.jobs.values():
+        for ballot in job.ballots.values():
+            for vote in ballot:
+                voted[vote.assignment.node] = voted.get(vote.assignment.node, 0) + 1
+    assert voted == {number: node.votes for number, node in state.nodes.items() if node.votes}, "votes are miscounted"
     held = sum(len(node.held) for node in state.nodes.values())
     assert held == len(state.leases), "a node holds what is not leased"
 

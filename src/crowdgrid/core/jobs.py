@@ -222,17 +222,19 @@ def retry(state: State, command: Retry) -> None:
 
 
 def abandon(state: State, job: JobRun, task: Task, why: str) -> None:
-    """Give a task up; the job fails with it unless it may go on without."""
+    """Give a task up, `why` in a sentence; the job fails with it unless it may go on without."""
     job.open.pop(task.ordinal, None)
+    job.short.discard(task.ordinal)
+    holding.forget_votes(state, job, task.ordinal)
     job.abandoned += 1
     job.units_done += task.stop - task.start
     state.save(task)
-    state.emit(TaskChanged(task, f"Given up after {task.stale} lost leases: {why}"))
+    state.emit(TaskChanged(task, f"Given up. {why}"))
     state.touch(job)
     if job.spec.allow_abandoned or job.hit >= 0:
         maybe_complete(state, job)
     else:
-        finish(state, job, JobState.FAILED, f"A task lost its lease {task.stale} times, the last time because: {why}")
+        finish(state, job, JobState.FAILED, why)
 
 
 def maybe_complete(state: State, job: JobRun) -> None:

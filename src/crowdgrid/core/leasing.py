@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, jobs, weights
+from crowdgrid.core import holding, jobs, voting, weights
 from crowdgrid.core.effects import Assign, CloseLink
 from crowdgrid.core.holding import LEASE_MS
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
@@ -39,14 +39,22 @@ def cut(state: State, job: JobRun, node: NodeRun, units: int) -> tuple[Task, Ass
     job.tasks = ordinal + 1
     job.in_progress += 1
     task = Task(job.number, ordinal, start, stop, TaskState.IN_PROGRESS, state.now, 1)
+    if job.replicates:
+        task = _replace(task, wanted=voting.opening(state, job, ordinal, node.record.number))
     return _give(state, job, task, node, 0)
 
 
 def lease(state: State, job: JobRun, task: Task, node: NodeRun) -> tuple[Task, Assignment]:
-    """Lease a task that waits in the queue."""
-    job.in_queue -= 1
-    job.in_progress += 1
-    moved = _replace(task, state=step(TASK, (task.state, TaskState.IN_PROGRESS)), attempts=task.attempts + 1)
+    """Lease a task that waits in the queue, or is in progress and wants one more node."""
+    if task.state is TaskState.IN_QUEUE:
+        job.in_queue -= 1
+        job.in_progress += 1
+        moved = _replace(task, state=step(TASK, (task.state, TaskState.IN_PROGRESS)), attempts=task.attempts + 1)
+        if job.replicates and not job.ballots.get(task.ordinal):  # it begins, perhaps with another node than before
+            wanted = voting.opening(state, job, task.ordinal, node.record.number)
+            moved = _replace(moved, wanted=max(task.wanted, wanted))
+    else:
+        moved = _replace(task, attempts=task.attempts + 1)
     return _give(state, job, moved, node, task.attempts)
 
 
@@ -60,6 +68,8 @@ def _give(state: State, job: JobRun, task: Task, node: NodeRun, attempt: int) ->
     state.save(task)
     state.save(assignment)
     state.touch(job)
+    if job.replicates:
+        voting.recount(state, job, task)
     return task, assignment
 
 
@@ -138,12 +148,15 @@ def end(state: State, held: Lease, how: AssignmentState, why: str, *, stale: boo
 def requeue(state: State, job: JobRun, task: Task, why: str, *, stale: bool) -> None:
     """Put a task in progress back to the queue, or abandon it at its stale ceiling."""
     if any((task.job, task.ordinal, attempt) in state.leases for attempt in range(task.attempts)):
+        if job.replicates:
+            voting.recount(state, job, task)
         return  # another node still works on it
     count = task.stale + stale
     if count >= job.spec.stale_ceiling:
         job.in_progress -= 1
         path = (task.state, TaskState.FAILED, TaskState.ABANDONED)
-        jobs.abandon(state, job, _replace(task, state=step(TASK, path), stale=count), why)
+        over = _replace(task, state=step(TASK, path), stale=count)
+        jobs.abandon(state, job, over, f"A task lost its lease {count} times, the last time because: {why}")
     else:
         holding.put_back(state, job, task, holding.LOST if stale else holding.GIVEN_BACK, count, why)
 

@@ -33,7 +33,7 @@ TASK: Final[Mapping[T, frozenset[T]]] = {
     T.PENDING: frozenset({T.IN_QUEUE, T.CANCELLED}),
     T.IN_QUEUE: frozenset({T.IN_PROGRESS, T.COMPLETED, T.CANCELLED}),  # completed: by a late report
     T.IN_PROGRESS: frozenset({T.COMPLETED, T.FAILED, T.IN_QUEUE, T.SPLIT, T.CANCELLED}),
-    T.COMPLETED: frozenset({T.VALIDATED, T.IN_QUEUE, T.CANCELLED}),
+    T.COMPLETED: frozenset({T.VALIDATED, T.IN_QUEUE, T.ABANDONED, T.CANCELLED}),  # abandoned: its nodes do not agree
     T.FAILED: frozenset({T.PENDING, T.ABANDONED, T.CANCELLED}),
     T.VALIDATED: frozenset({T.IN_QUEUE}),
     T.SPLIT: frozenset(),

@@ -139,7 +139,10 @@ class JobSpec(msgspec.Struct, frozen=True):
         max_errors: program errors after which the job stops.
         stale_ceiling: lost leases after which a task is abandoned.
         allow_abandoned: the job goes on without abandoned tasks.
-        consensus: `single` or `none` for now. overlap: nodes that must report.
+        consensus: one of `trust.consensus.CONSENSUS`. overlap: nodes that must report, for `majority` and
+            `trust_weighted`. threshold: the share of trust an answer needs, in (0, 1], for `trust_weighted`.
+        error_bound: ε, the chance of a wrong answer that is accepted, in (0, 1), for `bounded_error`.
+        collision: q, the chance that two wrong answers are equal, in [0, 1]: 1 for yes or no, nearly 0 for digests.
         min_trust: trust index a node needs. labels, region, group: where it may run.
         final_after_ms: how long after completion answers may still be re-opened.
         keep_ms: how long the job is kept once it has ended, if that is shorter than the hub's own time; 0 that.
@@ -167,6 +170,9 @@ class JobSpec(msgspec.Struct, frozen=True):
     completion: Completion = Completion()
     final_after_ms: int = 0
     keep_ms: int = 0
+    threshold: float = 0.6
+    error_bound: float = 1e-3
+    collision: float = 1e-6
 
 
 # --- what is kept ----------------------------------------------------------------------------
@@ -225,10 +231,13 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     """One piece of a job: units [start, stop). Its bounds never change.
 
     Attributes:
-        attempts: assignments ever made; the next attempt's number.
+        attempts: assignments ever made; the next attempt's number. wanted: how many are to be open or to have voted.
         answer: the attempt whose result settled it, −1 while open. digest: of that result, 32 bytes.
         errors: program errors inside the answer (items fail one by one).
         parent: ordinal of the task it was split from, −1. bound_to: the only node that may run it, 0 for any.
+        confidence: of its answer, as its job's consensus has it: for `majority` and `bounded_error` the chance that it
+            is right, for `trust_weighted` the share of trust that gave it; 0 for `single`, which does not judge.
+        since: the first attempt whose answer counts as a vote; earlier ones were given up with the answer they led to.
     """
 
     job: int
@@ -245,6 +254,9 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     errors: int = 0
     parent: int = -1
     bound_to: int = 0
+    wanted: int = 1
+    confidence: float = 0.0
+    since: int = 0
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
@@ -349,6 +361,24 @@ class Node(msgspec.Struct, frozen=True):
     trusts: tuple[str, ...] = ()
 
 
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """What a node's answers of one kind have shown, as others judged them.
+
+    Attributes:
+        kind: see `trust.standings.kind_of`. evidence: see `trust.belief`, one number a rate.
+        judged: votes that were compared with others. wrong: of these, how many are believed to be wrong.
+        doubted: its answers that are not final yet are being looked at again; resumed after a restart.
+    """
+
+    node: int
+    kind: str
+    evidence: tuple[float, ...]
+    judged: int = 0
+    wrong: float = 0.0
+    updated_at: int = 0
+    doubted: bool = False
+
+
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Items or lines [first, first + count) of a job, stored once.
 
@@ -413,4 +443,4 @@ class GridRow(msgspec.Struct, frozen=True):
     id_key: bytes = b""  # 16 random bytes: see `ids.PublicIds`
 
 
-Record: TypeAlias = Job | Task | Assignment | Signature | Node | Chunk | Partial | Token | Invitation
+Record: TypeAlias = Job | Task | Assignment | Signature | Node | Standing | Chunk | Partial | Token | Invitation

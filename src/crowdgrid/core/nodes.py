@@ -163,7 +163,7 @@ def remainder(state: State, command: Remainder) -> None:
     if not task.start <= command.at < task.stop:
         raise BadInput("What is given back must lie inside the task.")
     leasing.turn_down(state, job, command.node, limits.FAILED_MS)  # else lease and return go round without end
-    if command.at == task.start or held.finished:
+    if command.at == task.start or held.finished or job.replicates:  # votes are on the whole task
         leasing.end(state, held, AssignmentState.DECLINED, "Its node gave it back.", stale=False)
         return
     _split(state, job, task, node, held, command.at)

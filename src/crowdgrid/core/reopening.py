@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import asking, holding, jobs, leasing
+from crowdgrid.core import asking, holding, jobs, leasing, voting
 from crowdgrid.core.commands import Recalled, Retract
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK_OPEN, step
 from crowdgrid.core.model import AssignmentState, JobState, Task, TaskState
@@ -59,7 +59,9 @@ def _retract_settled(state: State, rows: Recalled, *, command: Retract, revision
         return
     state.save(_replace(found, state=step(ASSIGNMENT, (found.state, AssignmentState.RETRACTED))))
     task = rows.tasks[0]
-    if job is not None and task.answer == found.attempt and task.ordinal not in job.open:
+    if job is not None and task.ordinal in job.ballots:
+        voting.take_back(state, job, job.open[task.ordinal], found.attempt)
+    elif job is not None and task.answer == found.attempt and task.ordinal not in job.open:
         if task.attempts >= _AGAIN:
             leasing.turn_down(state, job, command.node, limits.DECLINED_MS)
         reopen(state, job, task, f"Its node took the answer back: {command.reason}")
@@ -111,8 +113,8 @@ def _retried(state: State, job: JobRun) -> None:
 
 
 def _take_up(state: State, job: JobRun, task: Task) -> None:
-    """A task that was open when its job ended goes back to the queue as it was."""
-    waiting = _replace(task, state=TaskState.IN_QUEUE, stale=0)
+    """A task that was open when its job ended goes back to the queue; votes there were are not waited for again."""
+    waiting = _replace(task, state=TaskState.IN_QUEUE, stale=0, wanted=1, since=task.attempts)
     job.open[task.ordinal] = waiting
     job.in_queue += 1
     holding.enqueue(job, task.ordinal)

@@ -11,7 +11,7 @@ from functools import partial
 
 import msgspec
 
-from crowdgrid.core import asking, holding, leasing
+from crowdgrid.core import asking, holding, leasing, voting
 from crowdgrid.core.commands import Recalled, Report, Reported
 from crowdgrid.core.effects import Acknowledge
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, step
@@ -164,12 +164,22 @@ def _late_verdict(state: State, late: Late, task: Task, found: Assignment) -> Ve
     answer = _reported(state, _closed(found), late.reported, late.signature)
     job = state.jobs.get(task.job)
     open_task = job.open.get(task.ordinal) if job else None
-    if job is not None and open_task is not None and job.state in JOB_RUNS:
+    if job is not None and open_task is not None and job.state in JOB_RUNS and _may_vote(state, job, open_task, found):
         vote(state, job, open_task, answer, hit=late.reported.hit)
         return Verdict.COUNTED
+    if job is not None and open_task is not None and job.replicates:
+        answer = _replace(answer, state=step(ASSIGNMENT, (answer.state, AssignmentState.RETRACTED)))  # no vote, ever
     state.save(answer)
     agrees = task.state is TaskState.VALIDATED and task.digest == late.reported.digest
     return Verdict.LATE_PAID if agrees else Verdict.LATE_UNNEEDED
+
+
+def _may_vote(state: State, job: JobRun, task: Task, found: Assignment) -> bool:
+    """Where nodes vote, a late answer counts unless its node or owner has voted, or the answer it led to was given up."""
+    node = state.nodes.get(found.node)
+    if not job.replicates:
+        return True
+    return node is not None and found.attempt >= task.since and not voting.has_voted(state, job, task, node)
 
 
 def _closed(found: Assignment) -> Assignment:

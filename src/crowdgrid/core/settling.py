@@ -9,12 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, jobs
+from crowdgrid.core import holding, jobs, voting
 from crowdgrid.core.effects import DropPartial, Settled, TaskChanged
 from crowdgrid.core.lifecycle import TASK, step
 from crowdgrid.core.model import (
     Assignment,
-    AssignmentState,
     JobState,
     Outcome,
     Partial,
@@ -23,7 +22,6 @@ from crowdgrid.core.model import (
 )
 from crowdgrid.core.scheduling import ready
 from crowdgrid.core.state import JobRun, State
-from crowdgrid.core.trust.consensus import CONSENSUS
 
 _replace = msgspec.structs.replace
 _TO_VALIDATED = (TaskState.COMPLETED, TaskState.VALIDATED)
@@ -33,14 +31,21 @@ def vote(state: State, job: JobRun, task: Task, assignment: Assignment, *, hit: 
     """Count a result as a vote on its open task, and settle the task if that decides it."""
     state.save(assignment)
     state.touch(job)
-    if CONSENSUS[job.spec.consensus]([assignment]) is not None:
-        settle(state, job, task, assignment, hit=hit)
+    if not job.replicates:
+        settle(state, job, task, assignment, 0.0, hit=hit)
+    elif (decided := voting.cast(state, job, task, assignment, hit=hit)) is not None:
+        answer, confidence = decided
+        settle(state, job, task, answer.assignment, confidence, hit=answer.hit)
 
 
-def settle(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bool) -> None:
+def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence: float, *, hit: bool) -> None:
     """The task has its answer: other work on it is withdrawn, counters move, the job may be complete."""
     result = answer.result
     assert result is not None
+    if job.replicates:
+        voting.judge(state, job, answer)
+        holding.forget_votes(state, job, task.ordinal)
+        job.short.discard(task.ordinal)
     if task.state is TaskState.IN_QUEUE:
         job.in_queue -= 1  # its heap entry is passed over when it comes up
     else:
@@ -63,6 +68,9 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bo
         errors,
         task.parent,
         task.bound_to,
+        task.wanted,
+        confidence,
+        task.since,
     )
     del job.open[task.ordinal]
     job.validated += 1
@@ -90,20 +98,13 @@ def too_many(job: JobRun, last: str = "") -> str:
 
 
 def _withdraw_others(state: State, task: Task) -> None:
-    for attempt in range(task.attempts):
-        held = state.leases.get((task.job, task.ordinal, attempt))
-        if held is not None:
-            holding.release(state, held)
-            gone = _replace(held.assignment, state=AssignmentState.CANCELLED, ended_at=state.now)
-            state.save(gone)
-            node = state.nodes.get(gone.node)
-            if node is not None:
-                holding.withdraw(state, node, (gone.key,), "The task has its answer.")
+    for held in holding.holders(state, task):
+        voting.withdraw(state, held, "The task has its answer.")
 
 
 def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
-    """Open a settled or abandoned task again. Its answer no longer counts; nothing is subtracted from any sum,
-    the partial of its block is dropped and folded anew."""
+    """Open a settled or abandoned task again. Its answer no longer counts, nor do the votes that led to it; nothing is
+    subtracted from any sum, the partial of its block is dropped and folded anew."""
     if task.state is TaskState.ABANDONED:
         job.abandoned -= 1
         path: tuple[TaskState, ...] = (TaskState.PENDING, TaskState.IN_QUEUE)
@@ -123,6 +124,9 @@ def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
         digest=b"",
         errors=0,
         outcome=Outcome.OK,
+        wanted=1,
+        confidence=0.0,
+        since=task.attempts,
     )
     job.open[task.ordinal] = opened
     if job.returning:

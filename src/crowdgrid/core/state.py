@@ -26,6 +26,9 @@ from crowdgrid.core.model import (
     Record,
     Task,
 )
+from crowdgrid.core.trust.policy import Policy
+from crowdgrid.core.trust.standings import Standings, kind_of
+from crowdgrid.core.trust.votes import Vote
 
 if TYPE_CHECKING:
     from crowdgrid.core.scheduling.eligibility import Needs
@@ -51,6 +54,7 @@ class JobRun:
         "abandoned",
         "alarm_at",
         "attended",
+        "ballots",
         "base",
         "cursor",
         "declined",
@@ -82,6 +86,7 @@ class JobRun:
         "returning",
         "revision",
         "sealed",
+        "short",
         "skips",
         "spec",
         "split",
@@ -126,7 +131,9 @@ class JobRun:
         if self.unit_bytes and self.units_cut < self.units:
             self.weights.append((self.units_cut, self.units, self.unit_bytes))
         self.open: dict[int, Task] = {}
-        self.queue: list[int] = []  # heap of ordinals in the queue; may name tasks that have left it
+        self.ballots: dict[int, list[Vote]] = {}  # of open tasks, as far as there are votes
+        self.short: set[int] = set()  # tasks in progress that want one more node
+        self.queue: list[int] = []  # heap of ordinals that want a node; may name tasks that want none any more
         self.rate = 0.0  # units per ms on the mean node
         self.rates: dict[int, float] = {}  # the same by node
         self.proved = 0  # largest piece whose time was measured
@@ -187,15 +194,36 @@ class JobRun:
         )
 
     @property
+    def replicates(self) -> bool:
+        """Whether more than one node may work on a task."""
+        return self.spec.consensus != "single"
+
+    @property
+    def kind(self) -> str:
+        """Of program, for what its nodes are worth."""
+        return kind_of(self.spec)
+
+    @property
     def has_work(self) -> bool:
         """Whether something could be leased now."""
-        return self.in_queue > 0 or self.units_cut < self.units
+        return self.in_queue > 0 or self.units_cut < self.units or bool(self.short)
 
 
 class NodeRun:
-    """A node that is connected, or still holds assignments."""
+    """A node that is connected, holds assignments, or has voted on an open task."""
 
-    __slots__ = ("check_at", "heard_at", "held", "key", "memory_bytes", "milli_cpus", "record", "session", "slots")
+    __slots__ = (
+        "check_at",
+        "heard_at",
+        "held",
+        "key",
+        "memory_bytes",
+        "milli_cpus",
+        "record",
+        "session",
+        "slots",
+        "votes",
+    )
 
     def __init__(self, record: Node, now: int) -> None:
         self.record = record
@@ -203,6 +231,7 @@ class NodeRun:
         self.heard_at = now
         self.check_at = 0  # when it is looked at next for leases run out
         self.held: dict[AssignmentKey, Lease] = {}
+        self.votes = 0  # on open tasks
         self.slots = 0  # the standing offer: what is left of it …
         self.milli_cpus = 0  # … and what one slot can take
         self.memory_bytes = 0
@@ -276,8 +305,10 @@ class Usage:
 class State:
     """Everything in memory, and the effects of the command being handled."""
 
-    def __init__(self, grid: GridRow, now: int) -> None:
+    def __init__(self, grid: GridRow, now: int, policy: Policy) -> None:
         self.grid = grid
+        self.policy = policy
+        self.standings = Standings(policy)
         self.now = now
         self.last_tick = now
         self.last_job = grid.jobs

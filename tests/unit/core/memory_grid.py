@@ -13,7 +13,8 @@ from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core import invariants
 from crowdgrid.core.engine import restore
-from crowdgrid.core.model import Assignment, Chunk, Job, Partial, Record, Task
+from crowdgrid.core.model import Assignment, Chunk, Job, Partial, Record, Standing, Task
+from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.hub.recalling import recall
 from crowdgrid.store import Batch, SettledRow
 from crowdgrid.store.memory import MemoryStore
@@ -49,8 +50,9 @@ def small_limits() -> Iterator[None]:
 class MemoryGrid:
     """See the module. `now` is the engine's time, ms."""
 
-    def __init__(self, ranking: str = "priority_fit") -> None:
+    def __init__(self, ranking: str = "priority_fit", policy: Policy = POLICY) -> None:
         self.ranking = ranking
+        self.policy = policy
         self.store = MemoryStore()
         self.now = 1_000_000
         self.open()
@@ -60,7 +62,15 @@ class MemoryGrid:
         opened = now_done(self.store.open(grid_id=b"g" * 16, id_key=b"k" * 16))
         self.grid = opened.grid
         self.engine, effects = restore(
-            opened.grid, opened.jobs, opened.tasks, opened.assignments, opened.nodes, self.now, self.ranking
+            opened.grid,
+            opened.jobs,
+            opened.tasks,
+            opened.assignments,
+            opened.nodes,
+            self.now,
+            self.ranking,
+            standings=opened.standings,
+            policy=self.policy,
         )
         invariants.check(self.engine)
         return effects
@@ -120,4 +130,6 @@ def _key(record: Record) -> tuple[Any, ...]:
         return ("chunk", record.job, record.first)
     if isinstance(record, Partial):
         return ("partial", record.job, record.block)
+    if isinstance(record, Standing):
+        return ("standing", record.node, record.kind)
     return (type(record).__name__, record.number)

@@ -11,6 +11,7 @@ from crowdgrid.core import effects as e
 from crowdgrid.core import invariants, splitting
 from crowdgrid.core.model import AssignmentKey, Chunk, Job, JobSpec, Node, Outcome, Range, Split, Verdict
 from crowdgrid.core.state import JobRun
+from crowdgrid.core.trust.policy import POLICY, Policy
 from tests.unit.core.memory_grid import MemoryGrid, now_done
 
 E = TypeVar("E")
@@ -21,8 +22,8 @@ GB = 1 << 30
 class Rig(MemoryGrid):
     """See the module. Numbers of jobs and nodes count from 1."""
 
-    def __init__(self, ranking: str = "priority_fit") -> None:
-        super().__init__(ranking)
+    def __init__(self, ranking: str = "priority_fit", policy: Policy = POLICY) -> None:
+        super().__init__(ranking, policy)
         self.sessions = 0
 
     def do(self, command: c.Command, after: int = 0) -> list[e.Effect]:
@@ -123,6 +124,19 @@ class Rig(MemoryGrid):
         results = tuple(reported(key, outcome, answer, **fields) for key in keys)
         acknowledged = of(e.Acknowledge, self.do(c.Report(node, results)))
         return [verdict for effect in acknowledged for _, verdict in effect.verdicts]
+
+    def do_report(self, node: int, *keys: AssignmentKey, **fields: Any) -> list[e.Effect]:
+        """A node delivers results; all that comes of it."""
+        return self.do(c.Report(node, tuple(reported(key, **fields) for key in keys)))
+
+    def retract(self, node: int, key: AssignmentKey) -> list[e.Effect]:
+        """A node takes an answer back."""
+        return self.do(c.Retract(node, key, "It was not sure."))
+
+    @property
+    def kind(self) -> str:
+        """What histories with the jobs of this rig count for."""
+        return "a" * 16
 
     def finish(self, job: int, node: int) -> None:
         """Have one node do all there is."""

@@ -195,6 +195,7 @@ class World(MemoryGrid):
     def do_submit(self, number: int) -> None:
         dice = Dice(number)
         split = _split(dice)
+        runtime = dice.pick(("wasm", "wasm", "python", "python-pickle"))
         completion = Completion(dice.pick((0, 0, 0, 2)), dice.pick((0, 30_000)))
         spec = JobSpec(
             program="a" * 64,
@@ -210,7 +211,14 @@ class World(MemoryGrid):
             timeout_ms=dice.pick((60_000, 5_000)),
             completion=completion,
             final_after_ms=dice.pick((0, 0, 20_000)),
-            runtime=dice.pick(("wasm", "wasm", "python", "python-pickle")),
+            runtime=runtime,
+            consensus=dice.pick(("single", "single", "majority", "trust_weighted", "bounded_error"))
+            if runtime != "python-pickle"  # which runs on nodes of one owner only
+            else "single",
+            overlap=dice.pick((1, 2, 3)),
+            threshold=dice.pick((0.6, 0.9)),
+            error_bound=dice.pick((0.5, 0.01)),
+            collision=dice.pick((1.0, 1e-6)),
         )
         owner, name = dice.pick(OWNERS), dice.pick(("", "x", "y"))
         key = dice.pick(("", f"k{dice.below(3)}"))

@@ -8,6 +8,7 @@ empty one says at once that nobody fits, and however many nodes a job cannot use
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 
 from crowdgrid import limits
 from crowdgrid.core.scheduling.eligibility import needs_of, suits
@@ -94,3 +95,12 @@ def best(state: State, job: JobRun, closest_fit: bool) -> NodeRun | None:
         if tried >= limits.OFFERS_TRIED:
             break
     return state.nodes[found[4]] if found else None
+
+
+def others(state: State, job: JobRun, than: NodeRun) -> Iterator[NodeRun]:
+    """Other waiting nodes that may run tasks of `job`, the first `limits.OFFERS_TRIED` of them."""
+    assert job.pool is not None
+    for key in job.pool.offers[: limits.OFFERS_TRIED]:
+        declined = job.declined and job.declined.get(key[4], 0) > state.now
+        if key[4] != than.record.number and not declined:
+            yield state.nodes[key[4]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from heapq import heappop
 
 from crowdgrid import limits
-from crowdgrid.core import holding, leasing
+from crowdgrid.core import holding, leasing, voting
 from crowdgrid.core.model import Assignment, Task, TaskState
 from crowdgrid.core.scheduling import offers, ready
 from crowdgrid.core.scheduling.ranking import Ranking
@@ -51,11 +51,19 @@ def _serve(state: State, rule: Ranking, lanes: list[Lane]) -> None:
 def _lease_some(state: State, rule: Ranking, job: JobRun) -> bool:
     """Give one node what it should have of this job now. False: nothing could be given."""
     node = offers.best(state, job, rule.closest_fit)
-    if node is None or job.pool is None:
+    if node is None:
         job.skips += 1
         return False
+    if _lease_to(state, job, node):
+        return True
+    # The best node may not vote on what waits, for it has, or another one of its owner's; some other may.
+    return job.replicates and any(_lease_to(state, job, other) for other in offers.others(state, job, node))
+
+
+def _lease_to(state: State, job: JobRun, node: NodeRun) -> bool:
+    assert job.pool is not None
     units = _piece(state, job, node)
-    waiting = job.in_queue + -(-(job.units - job.units_cut) // units)
+    waiting = job.in_queue + len(job.short) + -(-(job.units - job.units_cut) // units)
     quantum = min(max(1, -(-waiting // len(job.pool.offers))), node.slots, limits.FRAME_TASKS)
     leases = _take(state, job, node, quantum, units)
     if not leases:
@@ -86,15 +94,21 @@ def _take(state: State, job: JobRun, node: NodeRun, quantum: int, units: int) ->
     """Lease up to `quantum` tasks: what waits in the queue first, then new pieces of `units` from the cursor."""
     leases: list[tuple[Task, Assignment]] = []
     passed: list[int] = []
-    while job.queue and len(leases) < quantum:
+    while job.queue and len(leases) < quantum and len(passed) < limits.VOTERS_TRIED:
         ordinal = heappop(job.queue)
         task = job.open.get(ordinal)
-        if task is None or task.state is not TaskState.IN_QUEUE:
+        if task is None or (task.state is not TaskState.IN_QUEUE and ordinal not in job.short):
             continue
         if task.bound_to and task.bound_to != node.record.number:
             passed.append(ordinal)
             continue
+        if job.replicates and voting.objection(state, job, task, node):
+            passed.append(ordinal)
+            continue
+        short = ordinal in job.short
         leases.append(leasing.lease(state, job, task, node))
+        if short and ordinal in job.short:
+            passed.append(ordinal)  # it wants still more nodes
     for ordinal in passed:
         holding.enqueue(job, ordinal)
     while len(leases) < quantum and job.units_cut < job.units:

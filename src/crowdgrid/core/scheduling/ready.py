@@ -55,7 +55,7 @@ def head_of(job: JobRun, now: int) -> Head:
 def _first_waiting(job: JobRun) -> Task | None:
     while job.queue:
         task = job.open.get(job.queue[0])
-        if task is not None and task.state is TaskState.IN_QUEUE:
+        if task is not None and (task.state is TaskState.IN_QUEUE or task.ordinal in job.short):
             return task
         heappop(job.queue)  # it has left the queue in another way
     return None

@@ -1,24 +1,54 @@
 """Port `Consensus`: what to make of the results of one task. One file a rule.
 
-A rule looks at the votes (results that are answers: ok or a program's error, never a node's error) and says
-which one settles the task, or how many more assignments it needs to say so.
+A rule looks at the votes and says which one settles the task, or how many more assignments it needs to say so. It is
+asked after each vote; open assignments that are not needed any more are withdrawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from crowdgrid.core.model import Assignment
-from crowdgrid.core.trust.consensus import single
+from crowdgrid.core.model import JobSpec
+from crowdgrid.core.trust.consensus import bounded_error, majority, single, trust_weighted
+from crowdgrid.core.trust.votes import Vote
+
+
+class Accepted(NamedTuple):
+    """The answer of a task.
+
+    Attributes:
+        vote: its index. confidence: see `model.Task`.
+    """
+
+    vote: int
+    confidence: float
 
 
 class Consensus(Protocol):
-    """A rule."""
+    """A rule. Pure: the same votes give the same decision."""
 
-    def __call__(self, votes: Sequence[Assignment]) -> Assignment | None:
-        """The vote that settles the task, or None: one more is asked for."""
+    def opening(self, spec: JobSpec, doubt: float) -> int:
+        """How many assignments a new task begins with, the first of them given to a node of this doubt."""
+        ...
+
+    def decide(
+        self, spec: JobSpec, votes: Sequence[Vote], groups: Sequence[Sequence[int]], least: int
+    ) -> tuple[int, float] | int:
+        """The answer, as (index of its vote, confidence), or how many votes there should be to say more.
+
+        Args:
+            votes: at least one, in the order of their attempts.
+            groups: which of them are equal, the one that weighs most first; each vote is in one.
+            least: votes there must be in any case: more than one for a task that is audited.
+        """
         ...
 
 
-CONSENSUS: Mapping[str, Consensus] = {"single": single.decide, "none": single.decide}
+SINGLE = single.Single()
+CONSENSUS: Mapping[str, Consensus] = {
+    "single": SINGLE,
+    "majority": majority.Majority(),
+    "trust_weighted": trust_weighted.TrustWeighted(),
+    "bounded_error": bounded_error.BoundedError(),
+}

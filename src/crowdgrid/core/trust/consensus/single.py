@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from crowdgrid.core.model import Assignment
+if TYPE_CHECKING:
+    from crowdgrid.core.model import JobSpec
+    from crowdgrid.core.trust.votes import Vote
 
 
-def decide(votes: Sequence[Assignment]) -> Assignment | None:
+class Single:
     """The first vote."""
-    return votes[0] if votes else None
+
+    @staticmethod
+    def opening(spec: JobSpec, doubt: float) -> int:
+        """One."""
+        return 1
+
+    @staticmethod
+    def decide(
+        spec: JobSpec, votes: Sequence[Vote], groups: Sequence[Sequence[int]], least: int
+    ) -> tuple[int, float] | int:
+        """Nothing is said of how likely it is right."""
+        return 0, 0.0

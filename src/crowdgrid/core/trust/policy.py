@@ -1,0 +1,36 @@
+"""What a hub has decided about trust: the same for all its jobs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from crowdgrid import limits
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """See the module.
+
+    Attributes:
+        trust_least, trust_most: bounds of the trust index. trust_up, trust_down: what a node gains for a vote that
+            agrees with an accepted answer, and loses for one that does not.
+        audit_rate: the share of tasks, in [0, 1], that are given to a second node although the first may stand alone;
+            which ones is drawn with the grid's key, so that nobody else can tell.
+        owners_vote_once: two votes on a task never come from nodes of one owner.
+        probation: judged votes after which a node's own history counts; before, it is taken for a stranger.
+        stranger_doubt: the least chance of being wrong that such a node is believed to have.
+    """
+
+    trust_least: float = limits.TRUST_LEAST
+    trust_most: float = limits.TRUST_MOST
+    trust_up: float = 0.1
+    trust_down: float = 0.5
+    audit_rate: float = 0.03
+    owners_vote_once: bool = True
+    probation: int = 5
+    stranger_doubt: float = 0.05
+
+
+POLICY: Final = Policy()
+"""A new hub's."""

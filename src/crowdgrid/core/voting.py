@@ -1,0 +1,265 @@
+"""Tasks that more than one node works on: who may vote, what the votes come to, what it teaches about the voters.
+
+A job whose consensus is not `single` keeps a ballot (`JobRun.ballots`) for each open task that has votes. `Task.wanted`
+says how many nodes are to have voted or to be at work on it; a task in progress that lacks one is in `JobRun.short`
+and in the queue. Assignments are added when a decision needs them and withdrawn when it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from crowdgrid import limits
+from crowdgrid.core import holding, jobs
+from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
+from crowdgrid.core.model import Assignment, AssignmentState, Outcome, Task, TaskState
+from crowdgrid.core.scheduling import offers, ready
+from crowdgrid.core.state import JobRun, Lease, NodeRun, State
+from crowdgrid.core.trust.consensus import CONSENSUS
+from crowdgrid.core.trust.standings import audited
+from crowdgrid.core.trust.votes import Vote, rightness
+
+_replace = msgspec.structs.replace
+
+
+# --- who ---------------------------------------------------------------------------------------
+
+
+def opening(state: State, job: JobRun, ordinal: int, node: int) -> int:
+    """How many nodes a new task begins with when `node` is the first of them."""
+    wanted = CONSENSUS[job.spec.consensus].opening(job.spec, state.standings.doubt(node, job.kind))
+    return max(wanted, least(state, job, ordinal))
+
+
+def least(state: State, job: JobRun, ordinal: int) -> int:
+    """How many votes a task needs in any case: an audited one is looked at twice. Only where a node may stand alone."""
+    if job.spec.consensus != "bounded_error":
+        return 1
+    return 2 if audited(state.grid.id_key, job.number, ordinal, state.policy.audit_rate) else 1
+
+
+def objection(state: State, job: JobRun, task: Task, node: NodeRun) -> str:
+    """Why `node` may not vote on this task; "" when it may."""
+    number, owner, once = node.record.number, node.record.owner, state.policy.owners_vote_once
+    if has_voted(state, job, task, node):
+        return "It, or another node of its owner, has given an answer."
+    for held in holding.holders(state, task):
+        if held.assignment.node == number:
+            return "It is at work on it."
+        if once and state.nodes[held.assignment.node].record.owner == owner:
+            return "Another node of its owner is at work on it."
+    return ""
+
+
+def has_voted(state: State, job: JobRun, task: Task, node: NodeRun) -> bool:
+    """Whether there is a vote of this node's, or of its owner's where that is the same."""
+    number, owner, once = node.record.number, node.record.owner, state.policy.owners_vote_once
+    votes = job.ballots.get(task.ordinal, ())
+    return any(vote.assignment.node == number or (once and vote.owner == owner) for vote in votes)
+
+
+# --- how many ----------------------------------------------------------------------------------
+
+
+def recount(state: State, job: JobRun, task: Task) -> None:
+    """See whether a task in progress lacks a node, and have it in the queue if it does."""
+    lacks = task.wanted - len(job.ballots.get(task.ordinal, ())) - len(holding.holders(state, task)) > 0
+    if lacks and task.ordinal not in job.short:
+        job.short.add(task.ordinal)
+        holding.enqueue(job, task.ordinal)
+        ready.wake(state, job)
+    elif not lacks:
+        job.short.discard(task.ordinal)
+
+
+def cast(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bool) -> tuple[Vote, float] | None:
+    """Count an answer; the vote that decides the task, with its confidence, if that is what it does.
+
+    The caller has made sure that its node may vote (`objection`), but for open assignments, which are its own or
+    lose to an answer that is here.
+    """
+    node = state.nodes[answer.node]
+    node.votes += 1
+    record = node.record
+    doubt = state.standings.doubt(record.number, job.kind)
+    vote = Vote(answer, record.owner, hit=hit, doubt=doubt, trust=record.trust)
+    votes = job.ballots.setdefault(task.ordinal, [])
+    votes.append(vote)
+    _withdraw_same(state, job, task, node)
+    decided = _decide(state, job, task, votes)
+    if isinstance(decided, tuple):
+        return votes[decided[0]], decided[1]
+    if decided > limits.VOTES_MAX:
+        _give_up(state, job, task)
+    else:
+        _ask_more(state, job, task, decided)
+    return None
+
+
+def _decide(state: State, job: JobRun, task: Task, votes: list[Vote]) -> tuple[int, float] | int:
+    if len(votes) > 1:
+        _look_again(state, job, votes)
+    rule = CONSENSUS[job.spec.consensus]
+    return rule.decide(job.spec, votes, groups_of(votes), least(state, job, task.ordinal))
+
+
+def _look_again(state: State, job: JobRun, votes: list[Vote]) -> None:
+    """What is believed of the voters now."""
+    for vote in votes:
+        number = vote.assignment.node
+        vote.doubt = state.standings.doubt(number, job.kind)
+        vote.trust = state.nodes[number].record.trust
+
+
+def groups_of(votes: Sequence[Vote]) -> list[list[int]]:
+    """Which votes are equal, the largest group first."""
+    found: dict[tuple[Outcome, bytes], list[int]] = {}
+    for at, vote in enumerate(votes):
+        result = vote.assignment.result
+        assert result is not None
+        found.setdefault((result.outcome, result.digest), []).append(at)
+    return sorted(found.values(), key=len, reverse=True)
+
+
+def _ask_more(state: State, job: JobRun, task: Task, wanted: int) -> None:
+    open_now = holding.holders(state, task)
+    surplus = len(job.ballots[task.ordinal]) + len(open_now) - wanted
+    for held in reversed(open_now[len(open_now) - surplus :] if surplus > 0 else []):
+        withdraw(state, held, "It is not needed to decide the task.")
+        open_now.remove(held)
+    if open_now or task.state is TaskState.IN_QUEUE:
+        moved = _replace(task, wanted=wanted)
+    else:
+        path = (task.state, TaskState.COMPLETED, TaskState.IN_QUEUE)
+        moved = _replace(task, wanted=wanted, state=step(TASK, path))
+        job.in_progress -= 1
+        job.in_queue += 1
+        job.short.discard(task.ordinal)
+        holding.enqueue(job, task.ordinal)
+        ready.wake(state, job)
+    job.open[task.ordinal] = moved
+    state.save(moved)
+    if moved.state is TaskState.IN_PROGRESS:
+        recount(state, job, moved)
+
+
+def _give_up(state: State, job: JobRun, task: Task) -> None:
+    for held in holding.holders(state, task):
+        withdraw(state, held, "The task has been given up.")
+    if task.state is TaskState.IN_QUEUE:
+        job.in_queue -= 1
+    else:
+        job.in_progress -= 1
+    over = _replace(task, state=step(TASK, (task.state, TaskState.COMPLETED, TaskState.ABANDONED)))
+    jobs.abandon(state, job, over, f"{len(job.ballots[task.ordinal])} nodes answered a task and did not agree.")
+
+
+def take_back(state: State, job: JobRun, task: Task, attempt: int) -> None:
+    """A node withdraws its vote on an open task: as if it had not been asked."""
+    votes = job.ballots[task.ordinal]
+    gone = next((vote for vote in votes if vote.assignment.attempt == attempt), None)
+    if gone is None:
+        return
+    votes.remove(gone)
+    if not votes:
+        del job.ballots[task.ordinal]
+    node = state.nodes[gone.assignment.node]
+    node.votes -= 1
+    holding.forget_if_idle(state, node)
+    if task.state is TaskState.IN_PROGRESS:
+        recount(state, job, task)
+
+
+def _withdraw_same(state: State, job: JobRun, task: Task, node: NodeRun) -> None:
+    """No node, and no owner, is to answer twice: a late answer may meet an assignment that was made since."""
+    for held in holding.holders(state, task):
+        other = state.nodes[held.assignment.node]
+        same_owner = state.policy.owners_vote_once and other.record.owner == node.record.owner
+        if other is node or same_owner:
+            withdraw(state, held, "An earlier assignment has been answered after all.")
+
+
+def withdraw(state: State, held: Lease, why: str) -> None:
+    """End an open assignment nobody needs; nothing is held against its node."""
+    gone = held.assignment
+    holding.release(state, held)
+    state.save(_replace(gone, state=step(ASSIGNMENT, (gone.state, AssignmentState.CANCELLED)), ended_at=state.now))
+    node = state.nodes.get(gone.node)
+    if node is not None:
+        holding.withdraw(state, node, (gone.key,), why)
+
+
+# --- what it teaches ---------------------------------------------------------------------------
+
+
+def judge(state: State, job: JobRun, answer: Assignment) -> None:
+    """The task is settled by `answer`: what its votes say about those who gave them."""
+    votes = job.ballots.get(answer.ordinal, [])
+    if len(votes) < 2:
+        return
+    groups = groups_of(votes)
+    right = rightness(votes, groups, job.spec.collision)
+    settled = answer.result
+    assert settled is not None
+    for vote, chance in zip(votes, right, strict=True):
+        given = vote.assignment.result
+        assert given is not None
+        agrees = (given.outcome, given.digest) == (settled.outcome, settled.digest)
+        standing = state.standings.learn(vote.assignment.node, job.kind, chance, state.now)
+        state.save(standing)
+        _move_trust(state, vote.assignment.node, agrees)
+
+
+def _move_trust(state: State, number: int, agrees: bool) -> None:
+    policy, node = state.policy, state.nodes[number]
+    before = node.record.trust
+    after = before + policy.trust_up if agrees else before - policy.trust_down
+    after = round(min(max(after, policy.trust_least), policy.trust_most), 6)
+    if after == before:
+        return
+    slots, cpus, memory = node.slots, node.milli_cpus, node.memory_bytes
+    if slots:
+        offers.withdraw(state, node)  # the trust index is part of its place
+    node.record = _replace(node.record, trust=after)
+    state.save(node.record)
+    if slots:
+        offers.stand(state, node, slots, cpus, memory)
+
+
+# --- after a restart ---------------------------------------------------------------------------
+
+
+def recall_vote(state: State, job: JobRun, answer: Assignment, node: NodeRun) -> None:
+    """Take up a vote the store has kept. The first of a node's or an owner's is the one that counts."""
+    record = node.record
+    if has_voted(state, job, job.open[answer.ordinal], node):
+        return
+    node.votes += 1
+    doubt = state.standings.doubt(record.number, job.kind)
+    votes = job.ballots.setdefault(answer.ordinal, [])
+    votes.append(Vote(answer, record.owner, hit=False, doubt=doubt, trust=record.trust))
+
+
+def resume(state: State, job: JobRun, task: Task) -> Task:
+    """The task as it goes on when its votes are here. More than were waited for may have come while its job had ended,
+    and nobody decided then: one more is asked for, and decides."""
+    held = holding.holders(state, task)
+    there = len(job.ballots.get(task.ordinal, ())) + len(held)
+    idle = not held
+    if there + idle <= task.wanted:
+        return task
+    more = _replace(task, wanted=there + idle)
+    job.open[task.ordinal] = more
+    state.save(more)
+    return more
+
+
+def is_vote(assignment: Assignment) -> bool:
+    """Whether an assignment is an answer that counts."""
+    return (
+        assignment.state is AssignmentState.REPORTED
+        and assignment.result is not None
+        and assignment.result.outcome is not Outcome.NODE_ERROR
+    )

@@ -1,0 +1,270 @@
+"""Tasks more than one node works on: the published votes to the digit, and no assignment more than a decision needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crowdgrid.core import effects as e
+from crowdgrid.core.model import AssignmentKey, JobState, Outcome, Range, TaskState, Verdict
+from crowdgrid.core.trust.policy import Policy
+from tests.unit.core.rig import Rig, of
+
+ONE = Range(0, 1, 1)
+
+
+def people(rig: Rig, count: int, **fields: Any) -> list[int]:
+    """So many nodes, each of an owner of its own."""
+    return [rig.node(owner=f"owner {at}", **fields) for at in range(count)]
+
+
+def offer(rig: Rig, nodes: list[int], slots: int = 1) -> list[tuple[int, AssignmentKey]]:
+    """Each asks for work; who got what."""
+    for node in nodes:
+        rig.fetch(node, slots)
+    return [(node, assignment.key) for node, assignment in rig.leases()]
+
+
+def trusted(rig: Rig, *trusts: float) -> list[int]:
+    return [rig.node(owner=f"owner {at}", trust=trust) for at, trust in enumerate(trusts)]
+
+
+# --- trust-weighted ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trusts", "score", "shown"),
+    [
+        ((7.0, 7.0, 3.0, 3.0, 3.0), 14 / 23, 6.1),
+        ((9.0, 9.0, 1.5, 1.5, 1.5), 0.8, 8.0),
+    ],
+)
+def test_the_published_votes(trusts: tuple[float, ...], score: float, shown: float) -> None:
+    """Two trusted nodes say 42, three others say evil; all five are asked at once."""
+    rig = Rig()
+    job = rig.submit(ONE, consensus="trust_weighted", overlap=5)
+    nodes = trusted(rig, *trusts)
+    leased = dict(offer(rig, nodes))
+    assert sorted(leased) == nodes
+    for at, node in enumerate(nodes):
+        assert rig.engine.state.jobs.get(job), "nothing is scored before all have answered"
+        rig.report(node, leased[node], answer=b"42" if at < 2 else b"evil")
+    task = rig.task(job, 0)
+    assert task.state is TaskState.VALIDATED
+    assert task.confidence == pytest.approx(score, abs=1e-12)
+    assert round(10 * task.confidence, 1) == shown
+    (row,) = rig.settled(job)
+    assert row.assignment is not None
+    assert row.assignment.result is not None
+    assert row.assignment.result.payload == b"42"
+    moved = [rig.record(node).trust for node in nodes]
+    assert moved == pytest.approx([t + 0.1 for t in trusts[:2]] + [max(1.0, t - 0.5) for t in trusts[2:]])
+
+
+def test_below_the_threshold_no_trust_moves_and_one_more_is_asked() -> None:
+    rig = Rig()
+    job = rig.submit(ONE, consensus="trust_weighted", overlap=2)
+    nodes = trusted(rig, 5.0, 5.0, 4.0)
+    leased = dict(offer(rig, nodes[:2]))
+    rig.report(nodes[0], leased[nodes[0]], answer=b"1")
+    rig.report(nodes[1], leased[nodes[1]], answer=b"2")
+    task = rig.task(job, 0)
+    assert (task.state, task.wanted) == (TaskState.IN_QUEUE, 3)
+    assert [rig.record(node).trust for node in nodes] == [5.0, 5.0, 4.0]
+    ((node, key),) = offer(rig, nodes)
+    assert node == nodes[2]
+    rig.report(node, key, answer=b"2")
+    assert rig.task(job, 0).confidence == pytest.approx(9 / 14)
+
+
+# --- majority ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("overlap", "quorum"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
+def test_a_majority_of_the_overlap_is_asked_and_enough(overlap: int, quorum: int) -> None:
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=overlap)
+    nodes = people(rig, 6)
+    leased = offer(rig, nodes)
+    assert len(leased) == quorum
+    for node, key in leased:
+        rig.report(node, key)
+    assert rig.job(job).state is JobState.FINAL
+    assert not offer(rig, nodes)
+
+
+def test_a_disagreement_asks_for_exactly_what_is_lacking() -> None:
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=3)
+    nodes = people(rig, 5)
+    (a, one), (b, two) = offer(rig, nodes)
+    rig.report(a, one, answer=b"1")
+    rig.report(b, two, answer=b"2")
+    assert rig.task(job, 0).wanted == 3
+    ((c_, third),) = offer(rig, nodes)
+    assert c_ not in (a, b)
+    rig.report(c_, third, answer=b"2")
+    assert rig.task(job, 0).digest == rig.assignments(job, 0)[1].result.digest  # type: ignore[union-attr]
+    assert rig.record(a).trust == 1.0
+    assert rig.record(b).trust == rig.record(c_).trust == pytest.approx(1.1)
+
+
+def test_an_error_of_the_program_is_an_answer_like_any_other() -> None:
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=2)
+    for node, key in offer(rig, people(rig, 2)):
+        rig.report(node, key, outcome=Outcome.PROGRAM_ERROR, answer=b"exit 3")
+    assert (rig.task(job, 0).outcome, rig.task(job, 0).errors) == (Outcome.PROGRAM_ERROR, 1)
+
+
+def test_what_is_not_needed_any_more_is_withdrawn() -> None:
+    """A lease that ran out is answered after all, and its answer decides: the one made in its place is ended."""
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=2, stale_ceiling=9)
+    nodes = people(rig, 3)
+    (a, one), (b, two) = offer(rig, nodes[:2])
+    rig.wait(61_000, beat=(b, (two,)))
+    ((c_, three),) = offer(rig, nodes[2:])
+    rig.report(b, two)
+    assert rig.job(job).state is JobState.SEALED
+    effects = rig.do_report(a, one)
+    assert [(w.node, w.assignments) for w in of(e.Withdraw, effects)] == [(c_, (three,))]
+    assert rig.job(job).state is JobState.FINAL
+
+
+# --- who -----------------------------------------------------------------------------------------
+
+
+def test_nobody_votes_twice_nor_do_two_nodes_of_one_owner() -> None:
+    rig = Rig()
+    job = rig.submit(Range(0, 4, 1), consensus="majority", overlap=2)
+    mine = [rig.node(owner="ada"), rig.node(owner="ada")]
+    first = offer(rig, mine, slots=10)
+    assert sorted(key[1] for _, key in first) == [0, 1, 2, 3]
+    for node, key in first:
+        rig.report(node, key)
+    assert offer(rig, mine, slots=10) == []
+    assert all(task.state is TaskState.IN_QUEUE for task in rig.tasks_of(job))
+    other = rig.node(owner="ben")
+    assert len(offer(rig, [other], slots=10)) == 4
+
+
+def test_where_owners_may_all_their_nodes_vote() -> None:
+    rig = Rig(policy=Policy(owners_vote_once=False))
+    rig.submit(ONE, consensus="majority", overlap=2)
+    nodes = [rig.node(owner="ada"), rig.node(owner="ada")]
+    assert sorted(node for node, _ in offer(rig, nodes)) == nodes
+
+
+def test_a_late_answer_of_a_node_that_has_voted_does_not_count() -> None:
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=2, stale_ceiling=9)
+    (node,) = people(rig, 1)
+    ((_, early),) = offer(rig, [node])
+    rig.wait(61_000)
+    ((_, again),) = offer(rig, [node])
+    assert again != early
+    assert rig.report(node, again) == [Verdict.COUNTED]
+    assert rig.report(node, early) == [Verdict.LATE_UNNEEDED]
+    assert len(rig.run(job).ballots[0]) == 1
+    rig.restart()
+    assert [vote.assignment.key for vote in rig.run(job).ballots[0]] == [again]
+
+
+def test_a_vote_taken_back_is_asked_for_again() -> None:
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=2)
+    a, b, c_ = people(rig, 3)
+    ((_, one),) = offer(rig, [a])
+    rig.report(a, one)
+    rig.retract(a, one)
+    assert not rig.run(job).ballots
+    leased = offer(rig, [b, c_])
+    assert len(leased) == 2
+    for node, key in leased:
+        rig.report(node, key)
+    assert rig.job(job).state is JobState.FINAL
+
+
+# --- a bound on errors -----------------------------------------------------------------------------
+
+
+def test_two_strangers_decide_what_none_may_alone_and_learn_from_each_other() -> None:
+    rig = Rig(policy=Policy(audit_rate=0.0))
+    job = rig.submit(Range(0, 200, 1), consensus="bounded_error", error_bound=1e-3)
+    a, b = people(rig, 2)
+    while job in rig.engine.state.jobs:
+        for node, key in offer(rig, [a, b]):
+            rig.report(node, key)
+    tasks = rig.tasks_of(job)
+    assert all(task.confidence >= 1 - 1e-3 for task in tasks)
+    assert tasks[0].attempts == 2
+    assert tasks[-1].attempts == 1, "who has been right for long stands alone"
+    standing = rig.engine.state.standings.get(a, rig.kind)
+    assert standing is not None
+    assert standing.judged >= 50
+    assert standing.wrong < 0.01
+
+
+def test_a_liar_is_found_out_and_its_answers_do_not_stand() -> None:
+    rig = Rig(policy=Policy(audit_rate=0.0))
+    job = rig.submit(Range(0, 60, 1), consensus="bounded_error", error_bound=1e-4)
+    liar, *honest = people(rig, 4)
+    while job in rig.engine.state.jobs:
+        for node, key in offer(rig, [liar, *honest]):
+            rig.report(node, key, answer=b"lie" if node == liar else b"truth")
+    for row in rig.settled(job):
+        assert row.assignment is not None
+        assert row.assignment.result is not None
+        assert row.assignment.result.payload == b"truth"
+    doubt = rig.engine.state.standings.doubt
+    assert doubt(liar, rig.kind) > 0.9
+    assert all(doubt(node, rig.kind) < 0.05 for node in honest)
+    assert rig.record(liar).trust == 1.0
+
+
+def test_every_task_is_audited_where_the_hub_says_so() -> None:
+    rig = Rig(policy=Policy(audit_rate=1.0))
+    job = rig.submit(Range(0, 10, 1), consensus="bounded_error", error_bound=0.9)
+    nodes = people(rig, 3)
+    while job in rig.engine.state.jobs:
+        for node, key in offer(rig, nodes, slots=4):
+            rig.report(node, key)
+    assert {task.attempts for task in rig.tasks_of(job)} == {2}
+
+
+def test_nodes_that_never_agree_are_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crowdgrid.limits.VOTES_MAX", 4)
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=3)
+    nodes = people(rig, 8)
+    while job in rig.engine.state.jobs:
+        for node, key in offer(rig, nodes):
+            rig.report(node, key, answer=b"%d" % node)
+    ended = rig.job(job)
+    assert ended.state is JobState.FAILED
+    assert ended.reason == "4 nodes answered a task and did not agree."
+
+
+# --- after a restart -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("consensus", ["majority", "trust_weighted", "bounded_error"])
+def test_votes_and_standings_survive_a_restart(consensus: str) -> None:
+    rig = Rig()
+    job = rig.submit(Range(0, 2, 1), consensus=consensus, overlap=2, error_bound=1e-6)
+    a, b, c_ = people(rig, 3)
+    leased = offer(rig, [a, b], slots=2)
+    for node, key in leased:
+        if node == a or key[1] == 0:
+            rig.report(node, key)
+    known = rig.engine.state.standings.all()
+    assert known
+    rig.restart()
+    assert rig.engine.state.standings.all() == known
+    assert [vote.assignment.node for vote in rig.run(job).ballots[1]] == [a]
+    for node in (a, b, c_):
+        rig.connect(node)
+    rig.report(b, *[key for node, key in leased if node == b and key[1] == 1])
+    assert rig.task(job, 1).confidence > 0.9
