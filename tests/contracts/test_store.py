@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from crowdgrid import limits
-from crowdgrid.core.model import AssignmentState, JobState, NodeState, Record, TaskState
+from crowdgrid.core.model import AssignmentState, JobState, NodeState, Outcome, Record, TaskState
 from crowdgrid.errors import BadInput, Conflict, Fenced, Unavailable
 from crowdgrid.store import Store, sweep
 from tests.contracts.store import places
@@ -29,6 +29,7 @@ from tests.contracts.store.records import (
     reported,
     result,
     signature,
+    standing,
     task,
     token,
 )
@@ -353,6 +354,41 @@ def test_opening_loads_the_leases_of_open_tasks_and_their_nodes(place: Place) ->
         assert [(each.job, each.ordinal) for each in opened.tasks] == [(1, 6), (1, 7), (2, 1)]
         assert list(opened.assignments) == [leases[2], leases[0], leases[1]]
         assert opened.nodes == (node(4), node(5))
+
+    run(place, scenario)
+
+
+def test_votes_on_open_tasks_come_back_with_their_nodes(place: Place) -> None:
+    """Answers of the attempts that count, also to a task that waits for one more; not a node's own failure, and not
+    the votes on what is settled."""
+
+    async def scenario(hub: Hub) -> None:
+        votes = [reported(1, 0, 1, node_number=4), reported(1, 1, 2, node_number=5)]
+        await hub.save(
+            job(1),
+            task(1, 0, attempts=4, wanted=3, since=1),
+            task(1, 1, TaskState.IN_QUEUE, attempts=3, wanted=2),
+            full_task(1, 2),
+            *votes,
+            reported(1, 0, 0, node_number=6),
+            reported(1, 0, 2, node_number=7, result=result(outcome=Outcome.NODE_ERROR)),
+            reported(1, 2, 0, node_number=8),
+            lease(1, 0, 3, 9),
+            *(node(number) for number in range(4, 10)),
+        )
+        opened = await reopened(place, hub)
+        assert list(opened.assignments) == [votes[0], lease(1, 0, 3, 9), votes[1]]
+        assert opened.nodes == (node(4), node(5), node(9))
+
+    run(place, scenario)
+
+
+def test_standings_come_back_by_node_and_kind(place: Place) -> None:
+    async def scenario(hub: Hub) -> None:
+        given = [standing(2), standing(1, "python"), standing(1, "ab" * 8), standing(1 << 60, doubted=False)]
+        await hub.save(*given, standing(2, evidence=(0.1, 1.0), judged=4))
+        opened = await reopened(place, hub)
+        assert list(opened.standings) == [given[2], given[1], standing(2, evidence=(0.1, 1.0), judged=4), given[3]]
 
     run(place, scenario)
 

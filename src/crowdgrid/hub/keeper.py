@@ -31,7 +31,8 @@ from crowdgrid import limits
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.engine import Engine, restore
-from crowdgrid.core.model import Assignment, GridRow, Record, Task
+from crowdgrid.core.model import Assignment, GridRow, Record, Standing, Task
+from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.errors import Busy, CrowdgridError, Fenced, Unavailable
 from crowdgrid.hub.clock import Clock
 from crowdgrid.hub.recalling import recall
@@ -69,7 +70,7 @@ class Keeper:
 
     Args:
         store: where records are kept; opened by `start`.
-        clock: engine time. ranking: the hub's scheduling rule.
+        clock: engine time. ranking: the hub's scheduling rule. policy: what it has decided about trust.
 
     Attributes:
         problem: "" while it works, else one sentence why not.
@@ -80,7 +81,14 @@ class Keeper:
         opened: what the store held when it was opened last (tokens and invitations are read from it).
     """
 
-    def __init__(self, store: Store, *, clock: Clock | None = None, ranking: str = "priority_fit") -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        ranking: str = "priority_fit",
+        policy: Policy = POLICY,
+    ) -> None:
         self.store = store
         self.problem = "The hub is starting."
         self.listeners: list[Callable[[Sequence[e.Effect]], None]] = []
@@ -93,6 +101,7 @@ class Keeper:
         self.ids: PublicIds
         self._clock = clock or Clock()
         self._ranking = ranking
+        self._policy = policy
         self._engine: Engine
         self._urgent: deque[tuple[c.Command, asyncio.Future[Any] | None]] = deque()
         self._bulk: deque[tuple[c.Command, asyncio.Future[Any] | None]] = deque()
@@ -418,6 +427,8 @@ class Keeper:
             opened.nodes,
             self.now(),
             self._ranking,
+            standings=opened.standings,
+            policy=self._policy,
         )
         self.opened = opened
         self.grid = opened.grid
@@ -449,4 +460,6 @@ def _key(record: Record) -> tuple[Any, ...]:
     number = getattr(record, "number", None)
     if number is not None:
         return (type(record).__name__, number)
+    if isinstance(record, Standing):
+        return ("Standing", record.node, record.kind)
     return (type(record).__name__, record.job, getattr(record, "first", -1), getattr(record, "block", -1))  # type: ignore[union-attr]

@@ -32,6 +32,7 @@ from crowdgrid.core.model import (
     Partial,
     Record,
     Signature,
+    Standing,
     Task,
     TaskState,
     Token,
@@ -58,7 +59,8 @@ class Opened(msgspec.Struct, frozen=True):
     """What a hub needs to go on: only what is still open.
 
     Jobs that are validating, open, sealed or completed; open tasks (up to `TaskState.FAILED`) of those jobs,
-    by (job, ordinal); leased assignments of those tasks; every node that holds one of them; all tokens and invitations.
+    by (job, ordinal); of those tasks the leased assignments, and the reported ones that count as votes; every node
+    one of these assignments is of; all standings, tokens and invitations.
     """
 
     grid: GridRow
@@ -66,6 +68,7 @@ class Opened(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...]
     assignments: tuple[Assignment, ...]
     nodes: tuple[Node, ...]
+    standings: tuple[Standing, ...]
     tokens: tuple[Token, ...]
     invitations: tuple[Invitation, ...]
 

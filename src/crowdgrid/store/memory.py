@@ -17,9 +17,11 @@ from crowdgrid.core.model import (
     Job,
     JobState,
     Node,
+    Outcome,
     Partial,
     Record,
     Signature,
+    Standing,
     Task,
     TaskState,
     Token,
@@ -76,6 +78,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._grid: GridRow | None = None
         self._open = False
+        self._standings: dict[tuple[int, str], Standing] = {}
         self._numbered: dict[type, dict[int, Any]] = {
             Job: {},
             Node: {},
@@ -145,6 +148,8 @@ class MemoryStore:
                 self._of(record.job).save_chunk(record)
             case Partial():
                 self._of(record.job).partials[record.block] = record
+            case Standing():
+                self._standings[record.node, record.kind] = record
             case Job() | Node() | Token() | Invitation() | Signature():
                 self._save_numbered(record)
 
@@ -174,7 +179,7 @@ class MemoryStore:
             each
             for task in tasks
             for _, each in sorted(self._of(task.job).assignments.get(task.ordinal, {}).items())
-            if each.state == AssignmentState.LEASED
+            if each.state == AssignmentState.LEASED or _is_vote(task, each)
         )
         numbers = {each.node for each in held}
         return Opened(
@@ -183,6 +188,7 @@ class MemoryStore:
             tasks=tasks,
             assignments=held,
             nodes=tuple(node for node in self._sorted(Node) if node.number in numbers),
+            standings=tuple(each for _, each in sorted(self._standings.items())),
             tokens=tuple(self._sorted(Token)),
             invitations=tuple(self._sorted(Invitation)),
         )
@@ -303,6 +309,11 @@ class MemoryStore:
                 for each in attempts.values():
                     if each.result is not None:
                         yield each.result.blob
+
+
+def _is_vote(task: Task, each: Assignment) -> bool:
+    result = each.result if each.state == AssignmentState.REPORTED and each.attempt >= task.since else None
+    return result is not None and result.outcome != Outcome.NODE_ERROR
 
 
 def _flawed(task: Task) -> bool:

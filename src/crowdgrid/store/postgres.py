@@ -141,6 +141,7 @@ class PostgresStore(SqlReads):
             tasks=await load("open_tasks", rows.task),
             assignments=await load("open_assignments", rows.assignment),
             nodes=await load("open_nodes", rows.node),
+            standings=await load("standings", rows.standing),
             tokens=await load("tokens", rows.token),
             invitations=await load("invitations", rows.invitation),
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from crowdgrid.core.model import AssignmentState, JobState, TaskState
+from crowdgrid.core.model import AssignmentState, JobState, Outcome, TaskState
 from crowdgrid.store.schema import (
     ENDED_JOBS,
     OPEN_JOBS,
@@ -30,6 +30,7 @@ from crowdgrid.store.schema import (
     node,
     partial,
     signature,
+    standing,
     task,
     token,
 )
@@ -38,6 +39,11 @@ Select = sa.Select[Any]
 
 JOB = sa.select(job, job_spec.c.spec).join_from(job, job_spec, job_spec.c.job == job.c.number)
 LEASED = assignment.c.state == literal(int(AssignmentState.LEASED))
+VOTED = sa.and_(
+    assignment.c.state == literal(int(AssignmentState.REPORTED)),
+    assignment.c.attempt >= task.c.since,
+    assignment.c.outcome != literal(int(Outcome.NODE_ERROR)),
+)
 OPEN_JOB = among(job.c.state, OPEN_JOBS)
 
 
@@ -82,7 +88,7 @@ def _opening() -> dict[str, Select]:
         task.c.attempts > literal(0),
         assignment.c.job == task.c.job,
         assignment.c.ordinal == task.c.ordinal,
-        LEASED,
+        sa.or_(LEASED, VOTED),
     )
     held = _by(sa.select(assignment.c.node).select_from(_open_tasks(), assignment).where(leased), "task_open")
     tasks = sa.select(task).select_from(_open_tasks()).where(open_tasks).order_by(task.c.job, task.c.ordinal)
@@ -96,6 +102,7 @@ def _opening() -> dict[str, Select]:
         "open_tasks": _by(tasks, "task_open"),
         "open_assignments": _by(leases, "task_open"),
         "open_nodes": sa.select(node).where(node.c.number.in_(held)).order_by(node.c.number),
+        "standings": sa.select(standing).order_by(standing.c.node, standing.c.kind),
         "tokens": sa.select(token).order_by(token.c.number),
         "invitations": sa.select(invitation).order_by(invitation.c.number),
     }

@@ -6,6 +6,7 @@ else, also for an `IntEnum`. Rows are decoded straight into the structs; a row t
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -28,6 +29,7 @@ from crowdgrid.core.model import (
     Record,
     Result,
     Signature,
+    Standing,
     Task,
     TaskState,
     Token,
@@ -43,7 +45,7 @@ _INT: Final = tuple(range(16))  # _INT[state] is the exact int of an IntEnum
 _TASK_STATES: Final = tuple(TaskState)
 _ASSIGNMENT_STATES: Final = tuple(AssignmentState)
 _OUTCOMES: Final = tuple(Outcome)
-TASK_COLUMNS: Final = 14
+TASK_COLUMNS: Final = 17
 _RESULT: Final = 8  # where an assignment's result begins
 
 _spec = msgspec.json.Decoder(JobSpec)
@@ -65,7 +67,8 @@ def _job(job: Job, groups: Groups) -> None:
 def _task(task: Task, groups: Groups) -> None:
     groups.setdefault("task", []).append((
         task.job, task.ordinal, task.start, task.stop, _INT[task.state], task.created_at, task.attempts, task.stale,
-        task.answer, _INT[task.outcome], task.digest, task.errors, task.parent, task.bound_to,
+        task.answer, _INT[task.outcome], task.digest, task.errors, task.parent, task.bound_to, task.wanted,
+        float(task.confidence), task.since,
     ))  # fmt: skip
 
 
@@ -95,6 +98,13 @@ def _node(node: Node, groups: Groups) -> None:
     ))  # fmt: skip
 
 
+def _standing(standing: Standing, groups: Groups) -> None:
+    groups.setdefault("standing", []).append((
+        standing.node, standing.kind, struct.pack(f"<{len(standing.evidence)}d", *standing.evidence), standing.judged,
+        float(standing.wrong), standing.updated_at, standing.doubted,
+    ))  # fmt: skip
+
+
 def _plain(group: str) -> Callable[[Any, Groups], None]:
     """A record whose fields are its columns."""
 
@@ -109,6 +119,7 @@ _ENCODERS: Final[Mapping[type, Callable[[Any, Groups], None]]] = {
     Assignment: _assignment,
     Job: _job,
     Node: _node,
+    Standing: _standing,
     Signature: _plain("signature"),
     Chunk: _plain("chunk"),
     Partial: _plain("partial"),
@@ -118,8 +129,8 @@ _ENCODERS: Final[Mapping[type, Callable[[Any, Groups], None]]] = {
 
 
 KEY_COLUMNS: Final[Mapping[str, int]] = {
-    "job": 1, "job_spec": 1, "task": 2, "lease": 3, "result": 3, "signature": 1, "node": 1, "chunk": 2,
-    "partial": 2, "token": 1, "invitation": 1,
+    "job": 1, "job_spec": 1, "task": 2, "lease": 3, "result": 3, "signature": 1, "node": 1, "standing": 2,
+    "chunk": 2,    "partial": 2, "token": 1, "invitation": 1,
 }  # fmt: skip
 """How many columns of a group's rows, the first ones, are its key."""
 
@@ -220,10 +231,10 @@ def job(row: Row) -> Job:
 def task(row: Row) -> Task:
     """From a row of `task`."""
     (job_, ordinal, start, stop, state, created_at, attempts, stale, answer, outcome, digest, errors, parent,
-     bound_to) = row  # fmt: skip
+     bound_to, wanted, confidence, since) = row  # fmt: skip
     return Task(
         job_, ordinal, start, stop, _TASK_STATES[state], created_at, attempts, stale, answer, _OUTCOMES[outcome],
-        digest, errors, parent, bound_to,
+        digest, errors, parent, bound_to, wanted, confidence, since,
     )  # fmt: skip
 
 
@@ -262,6 +273,13 @@ def signature(row: Row) -> Signature:
     return Signature(*row)
 
 
+def standing(row: Row) -> Standing:
+    """From a row of `standing`. Raises struct.error when its evidence is none."""
+    node_, kind, evidence, judged, wrong, updated_at, doubted = row
+    seen = struct.unpack(f"<{len(evidence) // 8}d", evidence)
+    return Standing(node_, kind, seen, judged, wrong, updated_at, bool(doubted))
+
+
 def chunk(row: Row) -> Chunk:
     """From a row of `chunk`."""
     return Chunk(*row)
@@ -286,7 +304,7 @@ def decoded(decode: Callable[[Row], T], rows: Iterable[Row]) -> list[T]:
     """Every row decoded. Raises Unavailable when one makes no sense."""
     try:
         return [decode(row) for row in rows]
-    except (ValueError, TypeError, IndexError, msgspec.MsgspecError) as problem:
+    except (ValueError, TypeError, IndexError, struct.error, msgspec.MsgspecError) as problem:
         raise Unavailable(
             f"The store holds a row that cannot be read ({decode.__name__}: {problem}); it is damaged.",
             hint="Restore it from a backup.",

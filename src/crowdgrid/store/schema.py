@@ -132,6 +132,9 @@ task = sa.Table(
     _integer("errors"),
     _integer("parent"),
     _integer("bound_to"),
+    _integer("wanted", server_default="1"),
+    sa.Column("confidence", sa.Double, nullable=False, server_default="0"),
+    _integer("since", server_default="0"),
     sqlite_with_rowid=False,
 )
 
@@ -219,6 +222,19 @@ node = sa.Table(
 )
 sa.Index("node_key", node.c.key, unique=True)
 sa.Index("node_owner", node.c.owner, node.c.number)
+
+standing = sa.Table(
+    "standing",
+    metadata,
+    _key("node"),
+    sa.Column("kind", sa.Text, primary_key=True),
+    _bytes("evidence"),  # doubles, little endian, one a rate of `trust.belief`
+    _integer("judged"),
+    sa.Column("wrong", sa.Double, nullable=False),
+    _integer("updated_at"),
+    _boolean("doubted"),
+    sqlite_with_rowid=False,
+)
 
 chunk = sa.Table(
     "chunk",

@@ -113,6 +113,7 @@ class Writer:
             tasks=load("open_tasks", rows.task),
             assignments=load("open_assignments", rows.assignment),
             nodes=load("open_nodes", rows.node),
+            standings=load("standings", rows.standing),
             tokens=load("tokens", rows.token),
             invitations=load("invitations", rows.invitation),
         )

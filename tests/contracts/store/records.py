@@ -22,6 +22,7 @@ from crowdgrid.core.model import (
     Range,
     Result,
     Signature,
+    Standing,
     Task,
     TaskState,
     Token,
@@ -42,7 +43,7 @@ FULL_SPEC = JobSpec(
     max_errors=1,
     stale_ceiling=2,
     allow_abandoned=True,
-    consensus="none",
+    consensus="trust_weighted",
     overlap=3,
     min_trust=7.25,
     labels=("gpu", "eu"),
@@ -93,7 +94,8 @@ def task(job_number: int, ordinal: int, state: TaskState = TaskState.IN_PROGRESS
 
 def full_task(job_number: int, ordinal: int, state: TaskState = TaskState.VALIDATED) -> Task:
     return Task(
-        job_number, ordinal, -(1 << 63), (1 << 63) - 1, state, 1 << 50, 2, 3, 1, Outcome.PROGRAM_ERROR, b"\0" * 32, 4, 5, 6
+        job_number, ordinal, -(1 << 63), (1 << 63) - 1, state, 1 << 50, 2, 3, 1, Outcome.PROGRAM_ERROR, b"\0" * 32, 4, 5, 6,
+        7, 0.6086956521739131, 1,
     )  # fmt: skip
 
 
@@ -158,6 +160,17 @@ def full_node(number: int) -> Node:
         linked=True,
         trusts=("own", "group:a b", "ü"),
     )
+
+
+def standing(number: int, kind: str = "ab" * 8, **changes: Any) -> Standing:
+    fields: dict[str, Any] = {
+        "evidence": (1.0, 0.5, 1e-12),
+        "judged": 3,
+        "wrong": 0.25,
+        "updated_at": 4,
+        "doubted": True,
+    }
+    return Standing(number, kind, **(fields | changes))
 
 
 def chunk(job_number: int, first: int, count: int, **changes: Any) -> Chunk:

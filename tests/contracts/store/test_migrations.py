@@ -155,6 +155,13 @@ async def check_records(database: Database, revision: str) -> None:
         assert node is not None
         assert (node.runtimes, node.trust, node.linked) == (("wasm",), 2.5, True)
         assert node.trusts == (() if revision == "0001" else ("own", "group:lab")), "nobody is trusted unasked"
+        if revision < "0003":
+            assert (task.wanted, row.task.confidence, hub.opened.standings) == (1, 0.0, ())
+        else:
+            (standing,) = hub.opened.standings
+            assert (task.wanted, row.task.confidence, task.since) == (2, 0.9995, 0)
+            assert (standing.node, standing.kind, standing.judged, standing.wrong) == (3, "ab" * 8, 40, 0.25)
+            assert (standing.evidence[0], standing.evidence[-1], standing.doubted) == (1.0, 1e-12, False)
         assert [each.value for each in await store.partials(1)] == [b"7"]
         assert [each.count for each in await store.chunks(1, first=0, stop=9)] == [10]
         assert (hub.opened.tokens[0].role, hub.opened.invitations[0].uses_left) == ("admin", 9)
