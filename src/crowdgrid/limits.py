@@ -102,6 +102,15 @@ BLOCK_TASKS: Final = 1_024  # ordinals folded into one partial
 HELD_ASSIGNMENTS: Final = 4_000  # assignments one node may hold
 EVENTS_KEPT: Final = 10_000
 
+# --- agreement ------------------------------------------------------------------------------
+TRUST_LEAST: Final = 1.0  # of the trust index
+TRUST_MOST: Final = 10.0
+OVERLAP_MAX: Final = 50  # nodes a job may ask to report each task
+ERROR_BOUND_LEAST: Final = 1e-9  # the smallest chance of a wrong answer a job may ask for
+FINAL_AFTER_MS_MAX: Final = 366 * 86_400_000  # the longest time answers may stay open to being judged again
+VOTES_MAX: Final = 100  # votes on a task; if they do not agree it is given up
+VOTERS_TRIED: Final = 64  # tasks in a job's queue that are looked at for one a node may vote on
+
 # --- people ---------------------------------------------------------------------------------
 PAGE_ROWS: Final = 1_000
 PAGE_ROWS_DEFAULT: Final = 100
@@ -109,6 +118,7 @@ JOBS_OPEN_PER_OWNER: Final = 10_000
 NODES_PER_OWNER: Final = 100_000
 TRUSTED: Final = 64  # owners, groups or words a node may name as those whose Python it runs
 
+assert OVERLAP_MAX * 2 <= VOTES_MAX
 assert INLINE_BYTES * 8 <= FRAME_BYTES, "a frame holds several inline payloads"
 assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS, "a lease survives two lost heartbeats"
 assert RECONNECT_SECONDS < LEASE_SECONDS

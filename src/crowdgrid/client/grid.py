@@ -235,6 +235,11 @@ class Grid:
         labels: Sequence[str] = (),
         region: str = "",
         min_trust: float = 0.0,
+        consensus: str = "single",
+        overlap: int = 1,
+        threshold: float = 0.6,
+        error_bound: float = 1e-3,
+        collision: float = 1e-6,
         target: float | str = 1.0,
         max_errors: int = limits.ERRORS_MAX_DEFAULT,
         runtime: str = "wasm",
@@ -251,6 +256,10 @@ class Grid:
             timeout, memory, output: limits of one run: seconds, and bytes or like "512MB".
             cpus: cores one run takes. priority: −100 to 100; higher goes first.
             labels, region, min_trust: which nodes may run it.
+            consensus: how results of different nodes are compared: "single" takes the first, "majority" what more than
+                half of `overlap` nodes say, "trust_weighted" what nodes with `threshold` of the trust of all `overlap`
+                say, "bounded_error" as many as it takes until the chance of a wrong answer is at most `error_bound`.
+            collision: the chance that two wrong answers are equal, for the last: 1 for yes or no.
             target: seconds one task should take, where the grid chooses its size.
             max_errors: failed runs after which the job stops.
             key: makes asking twice harmless: the same key gives the same job.
@@ -278,6 +287,11 @@ class Grid:
             target_ms=round(quantities.seconds(target) * 1000),
             max_errors=max_errors,
             min_trust=min_trust,
+            consensus=consensus,
+            overlap=overlap,
+            threshold=threshold,
+            error_bound=error_bound,
+            collision=collision,
             labels=tuple(labels),
             region=region,
         )

@@ -23,7 +23,8 @@ import msgspec
 from crowdgrid import ids as naming
 from crowdgrid import limits
 from crowdgrid.core import commands, reducing, splitting
-from crowdgrid.core.model import UNSANDBOXED, Chunk, Items, Job, JobSpec, JobState
+from crowdgrid.core.model import PICKLED, UNSANDBOXED, Chunk, Items, Job, JobSpec, JobState
+from crowdgrid.core.trust.consensus import CONSENSUS
 from crowdgrid.errors import BadInput, BadProgram, Conflict, NotFound, TooLarge
 from crowdgrid.hub.access import Place, Principal, Verb, authorize
 from crowdgrid.hub.appending import Appending, Line
@@ -263,6 +264,7 @@ def check_request(request: JobRequest) -> JobSpec:
     check_name(request.name)
     _check_args(request.args)
     _check_numbers(request)
+    _check_agreement(request)
     _check_places(request)
     if request.runtime not in RUNTIMES:
         raise BadProgram(
@@ -314,6 +316,9 @@ _BETWEEN: Final[dict[str, tuple[int, int, str]]] = {
     "stale_ceiling": (1, 1_000_000, ""),
     "min_trust": (0, 10, ""),
     "keep_ms": (0, limits.KEEP_MS_MAX, " ms"),
+    "overlap": (1, limits.OVERLAP_MAX, " nodes"),
+    "collision": (0, 1, ""),
+    "final_after_ms": (0, limits.FINAL_AFTER_MS_MAX, " ms"),
 }
 
 
@@ -327,6 +332,28 @@ def check_between(field: str, value: float) -> None:
 def _check_numbers(request: JobRequest) -> None:
     for field in _BETWEEN:
         check_between(field, getattr(request, field))
+
+
+def _check_agreement(request: JobRequest) -> None:
+    """Refuse what no vote could come to. Raises BadInput."""
+    rules = ", ".join(sorted(CONSENSUS))
+    if request.consensus not in CONSENSUS:
+        raise BadInput(f"There is no consensus {request.consensus[:40]!r}.", hint=f"Use one of {rules}.")
+    if not 0 < request.threshold <= 1:
+        raise BadInput(f"threshold is {request.threshold:g}; it may be more than 0 and at most 1.")
+    if not limits.ERROR_BOUND_LEAST <= request.error_bound < 1:
+        least = limits.ERROR_BOUND_LEAST
+        raise BadInput(f"error_bound is {request.error_bound:g}; it may be at least {least:g} and less than 1.")
+    if request.overlap > 1 and request.consensus not in ("majority", "trust_weighted"):
+        raise BadInput(
+            f"An overlap of {request.overlap} nodes needs a consensus that counts them.",
+            hint='Use consensus "majority" or "trust_weighted".',
+        )
+    if request.consensus != "single" and request.runtime == PICKLED:
+        raise BadInput(
+            "Pickled functions run on nodes of their owner only, and an owner has one vote.",
+            hint='Send the source (codec="msgpack"), or use consensus "single".',
+        )
 
 
 def _check_places(request: JobRequest) -> None:

@@ -273,6 +273,12 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[str, ...] = ()
     region: str = ""
     keep_ms: int = 0
+    consensus: str = "single"
+    overlap: int = 1
+    threshold: float = 0.6
+    error_bound: float = 1e-3
+    collision: float = 1e-6
+    final_after_ms: int = 0
 
 
 class Open(Message, tag="open"):
