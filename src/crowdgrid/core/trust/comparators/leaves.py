@@ -5,7 +5,8 @@ containers of the same sizes, the same types, keys in the same order, as they co
 Then only leaves may differ, and only these: integers, floats, complex numbers, decimals, numpy's scalars and arrays of
 numbers. All else has to be the same bytes, texts with digits in them too, and what a date, a time, a range, a slice or
 a fraction is made of: a year within the tolerance is another year. Types count (1 is not 1.0, nor numpy's 1.0): the
-program that gets the answer may depend on them, and a stranger could break it so.
+program that gets the answer may depend on them, and a stranger could break it so. For the same reason an array has
+to be in a version of the format `protocol.arrays` reads. A key that is a number is a leaf like any other.
 
 No value is made, so there is nothing to bound but the bytes: one counter of what is still to come takes the place of
 a stack, and depth costs nothing.
@@ -63,14 +64,14 @@ class Token(NamedTuple):
     """One piece of a packed value.
 
     Attributes:
-        end: where its bytes end. inside: how many values follow that are part of it.
+        size: how many bytes it has. inside: how many values follow that are part of it.
         kind: what it is, if it may differ from another one of the same kind, by its `leaf`; "": only bytes count.
         leaf: an int or a float, the two parts of a complex number, a `Scalar`, a decimal's digits, an `npy.Array`.
         mark: the code of an empty extension, which may name the type of the list it is the first of; else −1.
         is_list: whether what follows is in a list.
     """
 
-    end: int
+    size: int
     inside: int = 0
     kind: str = ""
     leaf: Any = None
@@ -85,19 +86,20 @@ def agree(one: bytes, other: bytes, tolerance: Tolerance) -> bool:
     exact_from = -1  # as long as at least that many are to come, bytes have to be the same
     outside = -1  # how many are to come after the list that was just begun
     while left:
-        a, b = token(one, here), token(other, there)
         left -= 1
         if left < exact_from:
             exact_from = -1
+        a = _SHORT.get(one[here : here + 1]) or token(one, here)
+        b = _SHORT.get(other[there : there + 1]) or token(other, there)
         if a.mark in EXACT and outside >= 0 and exact_from < 0:
             exact_from = outside
-        if one[here : a.end] != other[there : b.end] and (
+        if one[here : here + a.size] != other[there : there + b.size] and (
             exact_from >= 0 or not a.kind or a.kind != b.kind or not _near(a.leaf, b.leaf, a.kind, tolerance)
         ):
             return False
         outside = left if a.is_list else -1
         left += a.inside
-        here, there = a.end, b.end
+        here, there = here + a.size, there + b.size
     return here == len(one) and there == len(other)
 
 
@@ -122,60 +124,85 @@ def _near(one: Any, other: Any, kind: str, tolerance: Tolerance) -> bool:
 # --- msgpack -----------------------------------------------------------------------------------
 
 
-def token(data: bytes, at: int) -> Token:
-    """The piece of a packed value that begins at `at`. Raises NotPacked when it is cut short or none."""
-    if at >= len(data):
-        raise NotPacked
-    first = data[at]
-    at += 1
-    if first <= 0x7F or first >= 0xE0:
-        return Token(at, 0, "int", first if first <= 0x7F else first - 256)
-    if first in _FIXED:
-        form = _FIXED[first]
-        end = _fits(data, at + form.size)
-        return Token(end, 0, "float" if first <= 0xCB else "int", form.unpack_from(data, at)[0])
-    if first <= 0x9F:
-        many = first & 0x0F
-        return Token(at, many, is_list=True) if first >= 0x90 else Token(at, 2 * many)
-    if first <= 0xBF:
-        return Token(_fits(data, at + (first & 0x1F)))
-    if first in _COUNTED:
-        size, each = _COUNTED[first]
-        end = _fits(data, at + size)
-        return Token(end, int.from_bytes(data[at:end]) * each, is_list=each == 1)
-    if first in _SIZED:
-        body = _fits(data, at + _SIZED[first])
-        size = int.from_bytes(data[at:body])
-        return _extension(data, body, size) if 0xC7 <= first <= 0xC9 else Token(_fits(data, body + size))
-    if 0xD4 <= first <= 0xD8:
-        return _extension(data, at, 1 << (first - 0xD4))
-    if first in (0xC0, 0xC2, 0xC3):
-        return Token(at)
-    raise NotPacked
-
-
 def _fits(data: bytes, end: int) -> int:
     if end > len(data):
         raise NotPacked
     return end
 
 
-def _extension(data: bytes, at: int, size: int) -> Token:
-    end = _fits(data, at + 1 + size)
+def token(data: bytes, start: int) -> Token:
+    """The piece of a packed value that begins at `start`. Raises NotPacked when it is cut short or none."""
+    if start >= len(data):
+        raise NotPacked
+    first = data[start]
+    at = start + 1
+    if first <= 0x7F or first >= 0xE0:
+        return Token(1, 0, "int", first if first <= 0x7F else first - 256)
+    if first in _FIXED:
+        form = _FIXED[first]
+        _check_fits(data, at + form.size)
+        return Token(1 + form.size, 0, "float" if first <= 0xCB else "int", form.unpack_from(data, at)[0])
+    if first <= 0x9F:
+        many = first & 0x0F
+        return Token(1, many, is_list=True) if first >= 0x90 else Token(1, 2 * many)
+    if first <= 0xBF:
+        return _plain(data, start, at + (first & 0x1F))
+    if first in _COUNTED:
+        size, each = _COUNTED[first]
+        _check_fits(data, at + size)
+        return Token(1 + size, int.from_bytes(data[at : at + size]) * each, is_list=each == 1)
+    if first in _SIZED:
+        body = at + _SIZED[first]
+        _check_fits(data, body)
+        size = int.from_bytes(data[at:body])
+        is_extension = 0xC7 <= first <= 0xC9
+        return _extension(data, start, body, size) if is_extension else _plain(data, start, body + size)
+    if 0xD4 <= first <= 0xD8:
+        return _extension(data, start, at, 1 << (first - 0xD4))
+    if first in (0xC0, 0xC2, 0xC3):
+        return Token(1)
+    raise NotPacked
+
+
+def _check_fits(data: bytes, end: int) -> None:
+    if end > len(data):
+        raise NotPacked
+
+
+def _plain(data: bytes, start: int, end: int) -> Token:
+    _check_fits(data, end)
+    return Token(end - start)
+
+
+def _extension(data: bytes, start: int, at: int, size: int) -> Token:
+    end = at + 1 + size
+    _check_fits(data, end)
     code, body = data[at], memoryview(data)[at + 1 : end]
     if not size:
-        return Token(end, mark=code)
-    if code == INTEGER and size <= _INTEGER_BYTES:
-        return Token(end, 0, "int", int.from_bytes(body, "little", signed=True))
-    if code == COMPLEX and size == 16:
-        return Token(end, 0, "complex", _PARTS(body))
-    if code == DECIMAL and size <= limits.NUMBER_CHARS and _DECIMAL_TEXT.fullmatch(body):
-        return Token(end, 0, "decimal", bytes(body))
-    if code == ARRAY and (array := npy.read(body)) is not None:
-        return Token(end, 0, "array", array)
+        return Token(end - start, mark=code)
+    kind, leaf = _leaf(code, body)
+    return Token(end - start, 0, kind, leaf)
+
+
+def _leaf(code: int, body: memoryview) -> tuple[str, Any]:
+    """What an extension is as a leaf that may differ; ("", None) when only its bytes count."""
+    if code == INTEGER and len(body) <= _INTEGER_BYTES:
+        return "int", int.from_bytes(body, "little", signed=True)
+    if code == COMPLEX and len(body) == 16:
+        return "complex", _PARTS(body)
+    if code == DECIMAL and len(body) <= limits.NUMBER_CHARS and _DECIMAL_TEXT.fullmatch(body):
+        return "decimal", bytes(body)
+    if code == ARRAY and bytes(body[6:7]) != b"\3" and (array := npy.read(body)) is not None:
+        return "array", array
     if code == SCALAR and (number := scalar(bytes(body[: _SCALAR_BYTES + 1]))) is not None:
-        return Token(end, 0, "scalar", number)
-    return Token(end)
+        return "scalar", number
+    return "", None
+
+
+_SHORT: Final = {
+    bytes([first]): token(bytes([first]), 0) for first in (*range(0xA1), 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100))
+}
+"""The pieces of one byte, made once: it is cheap to send many of them."""
 
 
 def scalar(body: bytes) -> Scalar | None:

@@ -25,10 +25,10 @@ MAGIC: Final = b"\x93NUMPY"
 _BLOCK: Final = 4096  # elements
 _LENGTH_BYTES: Final = {b"\1\0": 2, b"\2\0": 4, b"\3\0": 4}  # of the header's length, by version
 _ENTRY: Final = re.compile(
-    rb"\s*+'(descr|fortran_order|shape)'\s*+:\s*+"
-    rb"(?:'([<>|][a-z][0-9]{1,2})'|(True|False)|\(([0-9,\s]*+)\))\s*+(,?)",
+    rb" *+'(descr|fortran_order|shape)' *+: *+(?:'([<>|][a-z][0-9]{1,2})'|(True|False)|\(([0-9, ]*+)\)) *+(,?)"
 )
-_END: Final = re.compile(rb"\s*+\}\s*+")
+_END: Final = re.compile(rb" *+\} *+\n?+")
+_AXIS: Final = re.compile(rb"0|[1-9][0-9]{0,18}")  # Python has no 01
 _CODES: Final = {
     "b1": "B", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
     "f2": "e", "f4": "f", "f8": "d", "c8": "ff", "c16": "dd",
@@ -140,7 +140,7 @@ def _shape(text: bytes) -> tuple[int, ...] | None:
             return None  # (5) is a number
     else:
         parts.pop()
-    if len(parts) > limits.ARRAY_AXES or not all(part.isdigit() and len(part) < 20 for part in parts):
+    if len(parts) > limits.ARRAY_AXES or not all(map(_AXIS.fullmatch, parts)):
         return None
     return tuple(map(int, parts))
 
