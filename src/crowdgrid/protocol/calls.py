@@ -34,6 +34,15 @@ def pack_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     return values.pack_formed([list(args), kwargs] if kwargs else [list(args)], "An argument")
 
 
+def _refuse(code: int, data: memoryview) -> Any:
+    raise ValueError
+
+
+unpack_plain: Final = msgspec.msgpack.Decoder(tuple[tuple[Any, ...]], ext_hook=_refuse).decode
+"""A call of positional arguments only, all of which msgpack reads as what they are, as `(arguments,)`: three times as quick as
+`unpack_call`. Raises DecodeError, or another Exception, for any other call and for what is none."""
+
+
 def unpack_call(data: bytes) -> Call:
     """(positional, keyword arguments) of the call in `data`.
 

@@ -21,7 +21,7 @@ import msgspec
 from crowdgrid import limits
 from crowdgrid.errors import BadInput, BadProgram, CannotTravel
 from crowdgrid.protocol import captured
-from crowdgrid.protocol.calls import unpack_call
+from crowdgrid.protocol.calls import unpack_call, unpack_plain
 from crowdgrid.protocol.failures import Failure, pack_failure, unpack_failure
 from crowdgrid.protocol.functions import FunctionProgram
 from crowdgrid.protocol.values import pack_value
@@ -89,16 +89,27 @@ def load(program: FunctionProgram) -> LoadedFunction:
 
 def _plain_caller(name: str, fn: Callable[..., Any], scene: stage.Scene) -> Caller:
     enter = stage.enter
+    nothing: dict[str, Any] = {}
+    plain = True  # until a call is not: those of one function are much alike
 
     def call(item: bytes) -> bytes:
         """The packed result of one call. Raises CallFailed, and Unavailable when an array meets a node without numpy."""
+        nonlocal plain
         enter(scene)
+        args: tuple[Any, ...]
+        kwargs = nothing
+        if plain:
+            try:
+                (args,) = unpack_plain(item)
+            except Exception:  # noqa: BLE001 - what is wrong is found out the long way
+                plain = False
+        if not plain:
+            try:
+                args, kwargs = unpack_call(item)
+            except BadInput as error:
+                raise failed(error) from None
         try:
-            args, kwargs = unpack_call(item)
-        except BadInput as error:
-            raise failed(error) from None
-        try:
-            result = fn(*args, **kwargs)
+            result = fn(*args, **kwargs) if kwargs else fn(*args)
         except BaseException as error:  # noqa: BLE001 - SystemExit too is the function's, not the worker's
             raise failed(error) from None
         try:

@@ -249,6 +249,28 @@ def test_arguments_that_are_none() -> None:
     assert type(to_exception(unpack_failure(info.value.failure))) is BadInput
 
 
+def test_calls_of_one_function_may_be_of_any_kind_in_any_order() -> None:
+    """Plain arguments are read in a shorter way, as long as all are."""
+
+    def told(*args: Any, **named: Any) -> Any:
+        return args, named
+
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((1, [2, {"a": None}]), {}),
+        (((1, 2), {3}), {}),
+        ((1,), {"b": (2,)}),
+        ((2**70,), {}),
+        ((), {}),
+        ((1, "x"), {}),
+    ]
+    for first in range(len(calls)):
+        loaded = load(read(capture(told).program))
+        for args, named in calls[first:] + calls[:first]:
+            assert unpack_value(loaded.call(pack_call(args, named))) == (args, named)
+        with pytest.raises(CallFailed, match="no call"):
+            loaded.call(b"\x91\x01")
+
+
 def test_wrong_arguments() -> None:
     """A frame of crowdgrid's own is all there is, and none is shown."""
     error, failure = failure_of(bad, 1, 2)
