@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from crowdgrid import kernels
 from crowdgrid.errors import NotFound
 from crowdgrid.runtimes import Finished, Limits, Outcome, Run
-from crowdgrid.runtimes.kind import Runner
-from crowdgrid.runtimes.sandbox import WasmKind
+from crowdgrid.runtimes.sandbox import Program, WasmKind
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = json.loads((ROOT / "examples" / "data" / "bitcoin_headers.json").read_text())["blocks"]
@@ -33,9 +32,9 @@ def _floods(finished: Finished | None) -> NoReturn:
 
 
 @cache
-def _kernel(name: str) -> Runner:
+def _kernel(name: str) -> Program:
     path = kernels.path(name)
-    return WasmKind(_floods, "").load(sha256(path.read_bytes()).hexdigest(), str(path))
+    return WasmKind(_floods, "").program(sha256(path.read_bytes()).hexdigest(), str(path))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,7 +45,7 @@ def _unloaded() -> Iterator[None]:
 
 
 def finished(name: str, *argv: object, stdin: bytes = b"") -> Finished:
-    return _kernel(name)(Run(tuple(str(each) for each in argv), stdin, LIMITS))
+    return _kernel(name).run(Run(tuple(str(each) for each in argv), stdin, LIMITS))
 
 
 def answer(name: str, *argv: object, stdin: bytes = b"") -> str:

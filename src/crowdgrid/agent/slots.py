@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -26,7 +27,7 @@ from crowdgrid.errors import CrowdgridError
 from crowdgrid.limits import APPEND_ITEMS
 from crowdgrid.protocol import packing
 from crowdgrid.protocol.messages import Lease, LeaseSpec
-from crowdgrid.runtimes import Finished, Runtime
+from crowdgrid.runtimes import Finished, Result, Runs, Runtime
 from crowdgrid.runtimes import Outcome as Ran
 
 BATCH_SECONDS: Final = 0.02  # short tasks put together
@@ -354,15 +355,16 @@ class Slots:
 
     async def _run(self, queue: JobQueue, batch: _Batch) -> None:
         runtime = self._runtimes[queue.spec.runtime]
-        todo = [(held, run) for held in batch.held for run in held.runs[len(held.finished) :]]
+        todo = Runs.joined([held.runs[len(held.finished) :] for held in batch.held])
+        owed = deque([(held, len(held.runs) - len(held.finished)) for held in batch.held])
         at = 0
         while at < len(todo) and not (at and batch.boundary):
             part = todo[at : at + self._slice(queue, batch)]
             began = self._clock()
-            finished = await runtime.run(queue.spec.program, queue.path, [run for _, run in part], queue.spec.owner)
+            results = await runtime.run(queue.spec.program, queue.path, part, queue.spec.owner)
             queue.observe(self._clock() - began, len(part))
             at += len(part)
-            self._hand_out(part, finished)
+            self._hand_out(owed, results.items)
             if batch.held[0].broken:
                 return
 
@@ -371,17 +373,30 @@ class Slots:
             return APPEND_ITEMS
         return min(APPEND_ITEMS, queue.runs_within(SLICE_SECONDS))
 
-    def _hand_out(self, part: Sequence[tuple[Held, object]], finished: Sequence[Finished]) -> None:
-        for (held, _), one in zip(part, finished, strict=True):
-            if held.broken or held.dropped:
-                continue
-            if one.outcome is _NODE_ERROR:
-                held.broken = True
-                if held.tries < TRIES:
-                    continue  # `_end` lets it wait again
-            held.finished.append(one)
-            if held.broken or len(held.finished) == len(held.runs):
-                self._finish(held)
+    def _hand_out(self, owed: deque[tuple[Held, int]], items: Sequence[Result]) -> None:
+        """Give the next results to those whose runs they are; `owed` says how many runs of each are left."""
+        at = 0
+        while at < len(items):
+            held, count = owed.popleft()
+            its = items[at : at + count]
+            at += len(its)
+            if len(its) < count:
+                owed.appendleft((held, count - len(its)))
+            if not held.broken and not held.dropped:
+                self._take_in(held, its)
+
+    def _take_in(self, held: Held, items: Sequence[Result]) -> None:
+        failed = [at for at, one in enumerate(items) if type(one) is Finished and one.outcome is _NODE_ERROR]
+        if not failed:
+            held.finished.items += items
+        else:
+            held.broken = True
+            # With a try left, `_end` lets it wait again; else that it failed is its answer.
+            held.finished.items += items[: failed[0] + (held.tries >= TRIES)]
+            if held.tries < TRIES:
+                return
+        if held.broken or len(held.finished) == len(held.runs):
+            self._finish(held)
 
     def _finish(self, held: Held) -> None:
         seconds = held.queue.run_seconds * len(held.runs)

@@ -21,7 +21,7 @@ from crowdgrid.core.model import Outcome
 from crowdgrid.errors import BadInput
 from crowdgrid.protocol import packing, signing
 from crowdgrid.protocol.messages import Lease, LeaseSpec, ResultEntry
-from crowdgrid.runtimes import Finished, Limits, Run
+from crowdgrid.runtimes import Finished, Group, Limits, Result, Results, Runs
 from crowdgrid.runtimes import Outcome as Ran
 
 _PACKED: Final = frozenset({"items", "grid"})  # splits whose units are runs of their own
@@ -92,8 +92,8 @@ class Held:
         self.input = packing.input_digest(lease.input, queue.spec.args)
         self.expires = expires
         self.arrival = arrival
-        self.runs: list[Run] = []
-        self.finished: list[Finished] = []
+        self.runs = Runs()
+        self.finished = Results()
         self.tries = 0
         self.running = False
         self.dropped = False
@@ -111,11 +111,14 @@ class Held:
 
     def prepare(self, fetched: Mapping[str, bytes]) -> None:
         """Make `runs` from the input. Raises BadInput when the input is not what it says it is."""
-        spec = self.queue.spec
-        given = packing.runs_of(self.lease.input, fetched)
-        if not given:
+        args, bounds = self.queue.spec.args, self.queue.limits
+        tails, stdins = packing.runs_of(self.lease.input, fetched)
+        groups = [Group(args + tail, [b""], bounds) for tail in tails]
+        if stdins:
+            groups.append(Group(args, stdins, bounds))
+        if not groups:
             raise BadInput("The task has no runs.")
-        self.runs = [Run(spec.args + tail, stdin, self.queue.limits) for tail, stdin in given]
+        self.runs = Runs(groups)
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -127,20 +130,21 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     blob: bytes = b""
 
 
-def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) -> Answered:
+def answer(held: Held, lease: Lease, finished: Results, grid: bytes) -> Answered:
     """What `finished`, one for each run, comes to as the answer of `lease`.
 
     `lease` is the held one, or the one its first part was leased as anew after `Remainder`.
     """
     queue = held.queue
+    told = finished.told
     errors, exit_code = 0, 0
-    bad = next((one for one in finished if one.outcome is _NODE_ERROR), None)
+    bad = next((one for one in told if one.outcome is _NODE_ERROR), None)
     if bad is not None:
         outcome, payload, error = Outcome.NODE_ERROR, b"", bad.error
     elif queue.packed:
-        answers = _answers(finished)
+        answers = _answers(finished.items)
         outcome, payload, error = Outcome.OK, packing.pack_answers(answers), ""
-        errors = sum(not one.ok for one in answers)
+        errors = sum([not one.ok for one in answers])
     elif finished[0].outcome is _RAN_OK:
         outcome, payload, error = Outcome.OK, finished[0].stdout, ""
     else:
@@ -149,7 +153,7 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
     error = error[: limits.ANSWER_ERROR_CHARS]
     digest = packing.answer_digest(ok=outcome is Outcome.OK, payload=payload, exit_code=exit_code, error=error)
     inline = len(payload) <= limits.INLINE_BYTES
-    cpu_ms, wall_ms, memory = _usage(finished)
+    cpu_ms, wall_ms, memory = _usage(told)
     entry = ResultEntry(
         lease.assignment,
         outcome,
@@ -162,7 +166,7 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
         cpu_ms,
         wall_ms,
         memory,
-        _written(finished),
+        _written(told),
     )
     leaf = signing.leaf_bytes(
         grid,
@@ -176,36 +180,36 @@ def answer(held: Held, lease: Lease, finished: Sequence[Finished], grid: bytes) 
     return Answered(entry, signing.leaf_hash(leaf), b"" if inline else payload)
 
 
-def _usage(finished: Sequence[Finished]) -> tuple[int, int, int]:
-    if len(finished) == 1:
-        one = finished[0]
-        return one.cpu_ms, one.wall_ms, one.memory_bytes
+def _usage(told: Sequence[Finished]) -> tuple[int, int, int]:
+    """CPU time, elapsed time, memory. Of runs of which nothing is told all three are nothing."""
     return (
-        sum(one.cpu_ms for one in finished),
-        sum(one.wall_ms for one in finished),
-        max((one.memory_bytes for one in finished), default=0),
+        sum([one.cpu_ms for one in told]),
+        sum([one.wall_ms for one in told]),
+        max([one.memory_bytes for one in told], default=0),
     )
 
 
-def _written(finished: Sequence[Finished]) -> bytes:
+def _written(told: Sequence[Finished]) -> bytes:
     """What is kept of all the runs wrote: the first failed one that wrote anything, else the last."""
-    failed = [one for one in finished if one.outcome is not _RAN_OK]
-    return next((one.stderr for one in failed or reversed(finished) if one.stderr), b"")
+    failed = [one for one in told if one.outcome is not _RAN_OK]
+    return next((one.stderr for one in failed or reversed(told) if one.stderr), b"")
 
 
-def _answers(finished: Sequence[Finished]) -> list[packing.Answer]:
+def _answers(items: Sequence[Result]) -> list[packing.Answer]:
     """One answer a run; that of a call that raised holds what it raised. Together they are bounded: those beyond the
     bound fail, the same on every node."""
-    left = limits.OUTPUT_BYTES
-    answers = []
-    for one in finished:
-        left -= len(one.stdout)
-        if one.outcome is not _RAN_OK:
-            answers.append(
-                packing.Answer(False, one.stdout if left >= 0 else b"", one.error[: limits.ANSWER_ERROR_CHARS])
-            )
-        elif left < 0:
-            answers.append(packing.Answer(False, b"", "The answers of one task are too large together."))
-        else:
-            answers.append(packing.Answer(True, one.stdout))
+    answers = [packing.Answer(True, item) if isinstance(item, bytes) else _answer(item) for item in items]
+    if sum([len(one.data) for one in answers]) > limits.OUTPUT_BYTES:
+        left = limits.OUTPUT_BYTES
+        for at, one in enumerate(answers):
+            left -= len(one.data)
+            if left < 0:
+                error = "The answers of one task are too large together." if one.ok else one.error
+                answers[at] = packing.Answer(False, b"", error)
     return answers
+
+
+def _answer(one: Finished) -> packing.Answer:
+    if one.outcome is _RAN_OK:
+        return packing.Answer(True, one.stdout)
+    return packing.Answer(False, one.stdout, one.error[: limits.ANSWER_ERROR_CHARS])

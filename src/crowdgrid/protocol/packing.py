@@ -29,7 +29,6 @@ __all__ = [
     "Answer",
     "Input",
     "Part",
-    "Run",
     "answer_digest",
     "blobs_of",
     "check_chunk",
@@ -55,7 +54,8 @@ ITEM_HEAD_BYTES: Final = _HEAD.size + _OFFSET_BYTES  # what stands before the it
 _INPUT_TAG: Final = b"crowdgrid input 1\0"
 _ERROR_TAG: Final = b"crowdgrid error 1\0"
 
-Run: TypeAlias = tuple[tuple[str, ...], bytes]  # (arguments after the job's own, stdin)
+
+Tails: TypeAlias = tuple[tuple[str, ...], ...]
 
 
 # --- chunks ----------------------------------------------------------------------------------
@@ -108,7 +108,8 @@ def head_count(head: bytes, size: int) -> int:
 def slice_chunk(data: bytes, start: int, stop: int) -> list[bytes]:
     """Items [start, stop) of a chunk. Raises BadInput when it is no chunk or has fewer items."""
     body, bounds = _bounds(data, start, stop)
-    return [data[body + a : body + b] for a, b in pairwise(bounds)]
+    items = data[body:]
+    return [items[a:b] for a, b in pairwise(bounds)]
 
 
 def slice_bytes(data: bytes, start: int, stop: int) -> int:
@@ -204,7 +205,7 @@ class Input(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_default
         tails_blob: names a blob with the tails (`pack_tails`) when they are too long for a message.
     """
 
-    tails: tuple[tuple[str, ...], ...] = ()
+    tails: Tails = ()
     parts: tuple[Part, ...] = ()
     joined: bool = False
     tails_blob: str = ""
@@ -225,8 +226,9 @@ def blobs_of(given: Input) -> list[str]:
     return list(dict.fromkeys([given.tails_blob, *named] if given.tails_blob else named))
 
 
-def runs_of(given: Input, fetched: Mapping[str, bytes]) -> list[Run]:
-    """What the program is run with: (arguments after the job's own, stdin), one for each run, in order.
+def runs_of(given: Input, fetched: Mapping[str, bytes]) -> tuple[Tails, list[bytes]]:
+    """What the program is run with: first once for each of the tails, arguments after the job's own, with nothing on
+    stdin; then once for each stdin, without arguments of its own.
 
     Args:
         given: the input of a lease.
@@ -236,12 +238,12 @@ def runs_of(given: Input, fetched: Mapping[str, bytes]) -> list[Run]:
         BadInput: a blob is missing, or the input is not what it says it is.
     """
     if given.joined:
-        return [((), b"".join(map(_line, _items(given.parts, fetched))))]
+        return (), [b"".join(map(_line, _items(given.parts, fetched)))]
     tails = _read_tails(_blob(given.tails_blob, fetched)) if given.tails_blob else given.tails
-    runs: list[Run] = [(tail, b"") for tail in tails] + [((), item) for item in _items(given.parts, fetched)]
-    if len(runs) > limits.APPEND_ITEMS:
-        raise BadInput(f"A task has at most {limits.APPEND_ITEMS:,} runs, not {len(runs):,}.")
-    return runs
+    items = _items(given.parts, fetched)
+    if len(tails) + len(items) > limits.APPEND_ITEMS:
+        raise BadInput(f"A task has at most {limits.APPEND_ITEMS:,} runs, not {len(tails) + len(items):,}.")
+    return tails, items
 
 
 def _line(line: bytes) -> bytes:

@@ -16,13 +16,17 @@ Runtimes `python` and `python-pickle` differ, see `python`: a program is a funct
 the result; and they are **no sandbox**. A function has the network, the files and the rights of the agent's
 user, so only people its owner trusts may send one. A function can end its worker, so that is a program error there,
 once it has happened twice.
+
+Runs come by the thousand and may take less than a microsecond each. So what they have in common is said once (`Group`),
+and a result of which there is nothing to tell but its bytes is those bytes (`Result`). `Runs` and `Results` are sequences of
+`Run` and `Finished` for whoever looks at one; whoever handles many takes their groups and items as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias, overload
 
 import msgspec
 
@@ -77,6 +81,126 @@ class Finished(msgspec.Struct, frozen=True, gc=False, array_like=True):
     memory_bytes: int = 0
 
 
+class Group(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Runs that differ in nothing but stdin: one for each of `stdins`, at least one."""
+
+    argv: tuple[str, ...]
+    stdins: list[bytes]
+    limits: Limits
+    env: dict[str, str] = {}
+
+    def goes_with(self, other: Group) -> bool:
+        """Whether the runs of both could be one group."""
+        return self.argv == other.argv and self.limits == other.limits and self.env == other.env
+
+    def part(self, start: int, stop: int) -> Group:
+        """The runs [start, stop)."""
+        if stop - start == len(self.stdins):
+            return self
+        return Group(self.argv, self.stdins[start:stop], self.limits, self.env)
+
+
+class Runs(Sequence[Run]):
+    """Runs, in order."""
+
+    __slots__ = ("_count", "groups")
+
+    def __init__(self, groups: Sequence[Group] = ()) -> None:
+        self.groups = groups
+        self._count = sum([len(group.stdins) for group in groups])
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> Runs:
+        """These runs; those next to one another that can be are one group."""
+        if isinstance(runs, Runs):
+            return runs
+        return cls.joined(Runs([Group(run.argv, [run.stdin], run.limits, run.env)]) for run in runs)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Runs]) -> Runs:
+        """All the runs of `parts`, in order."""
+        groups: list[Group] = []
+        ours = False  # whether the last group's list is this sequence's alone
+        for group in (group for part in parts for group in part.groups):
+            if not groups or not groups[-1].goes_with(group):
+                groups.append(group)
+                ours = False
+                continue
+            if not ours:
+                groups[-1] = Group(group.argv, groups[-1].stdins.copy(), group.limits, group.env)
+                ours = True
+            groups[-1].stdins.extend(group.stdins)
+        return cls(groups)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> Run: ...
+    @overload
+    def __getitem__(self, at: slice) -> Runs: ...
+    def __getitem__(self, at: int | slice) -> Run | Runs:
+        if isinstance(at, slice):
+            assert at.step is None, "a part is without gaps"
+            return self._part(*at.indices(self._count)[:2])
+        place = range(self._count)[at]
+        for group in self.groups:
+            if place < len(group.stdins):
+                return Run(group.argv, group.stdins[place], group.limits, group.env)
+            place -= len(group.stdins)
+        raise IndexError(at)
+
+    def _part(self, start: int, stop: int) -> Runs:
+        if (start, stop) == (0, self._count):
+            return self
+        parts, before = [], 0
+        for group in self.groups:
+            first, last = max(0, start - before), min(len(group.stdins), stop - before)
+            if first < last:
+                parts.append(group.part(first, last))
+            before += len(group.stdins)
+        return Runs(parts)
+
+
+Result: TypeAlias = Finished | bytes
+"""What one run came to. Bytes are the stdout of a run that was ok and wrote nothing else, and whose time and memory are
+not worth telling."""
+
+
+class Results(Sequence[Finished]):
+    """What runs came to, in order.
+
+    Attributes:
+        items: may be appended to.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Iterable[Result] = ()) -> None:
+        self.items: list[Result] = list(items)
+
+    @property
+    def told(self) -> list[Finished]:
+        """The results of which more is told than that all went well."""
+        return [item for item in self.items if type(item) is Finished]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, at: int) -> Finished: ...
+    @overload
+    def __getitem__(self, at: slice) -> Results: ...
+    def __getitem__(self, at: int | slice) -> Finished | Results:
+        if isinstance(at, slice):
+            return Results(self.items[at])
+        item = self.items[at]
+        return item if isinstance(item, Finished) else Finished(_OK, item)
+
+
+_OK: Final = Outcome.OK
+
+
 class Runtime(Protocol):
     """Runs programs of one kind."""
 
@@ -86,9 +210,9 @@ class Runtime(Protocol):
         """Warm up. Raises `errors.Unavailable` with what is missing when this machine cannot run it."""
         ...
 
-    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> list[Finished]:
+    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> Results:
         """Run `program` (hex SHA-256, stored at `path`) once for each of `runs`, one after another, in one
-        worker; the list of results is as long as `runs`. One failed run does not stop the next.
+        worker; there are as many results as `runs`. One failed run does not stop the next.
         `whose`: the owner of the job. Where no sandbox is between programs, no process serves two of them.
         As many calls may be in flight as there are workers; more wait for a free one.
         Cancelling the awaiting task kills the worker within 200 ms and leaves nothing behind.

@@ -6,10 +6,9 @@ So a worker that is gone was ended from outside, and time limits can be measured
 from __future__ import annotations
 
 import signal
-from collections import deque
 from typing import Final
 
-from crowdgrid.runtimes import Finished, Run, frames, sentences
+from crowdgrid.runtimes import Finished, Results, Run, Runs, frames, sentences
 from crowdgrid.runtimes.child import Child
 
 LOAD_SECONDS: Final = 300.0  # the longest a program may take to compile
@@ -20,36 +19,35 @@ _ENDED_COMPILING: Final = (
 )
 
 
-async def drive(child: Child, batch: frames.Batch, done: list[Finished]) -> bool:
-    """Have `child` run `batch`; append to `done` what it came to. Returns whether it can be used again."""
-    left = deque(batch.runs)
+async def drive(child: Child, program: str, path: str, runs: Runs, done: Results) -> bool:
+    """Have `child` do those of `runs` that are not in `done` yet; append what they came to. Returns whether it can be
+    used again."""
     seconds, loaded, begun = LOAD_SECONDS, False, False
-    child.send(batch)
-    while left:
+    child.send(frames.Batch(program, path, runs[len(done) :].groups))
+    while len(done) < len(runs):
         try:
             message = await child.receive(seconds)
         except TimeoutError:
             if child.receiving and not begun:
                 seconds, begun = RECEIVE_SECONDS, True
                 continue
-            done.append(_too_late(left[0], loaded))
+            done.items.append(_too_late(runs[len(done)], loaded))
             return False
         match message:
             case frames.Loaded():
                 loaded = True
-            case frames.Done(results) if len(results) <= len(left):
-                done += results
-                for _ in results:
-                    left.popleft()
+            case frames.Done(results) if len(results) <= len(runs) - len(done):
+                done.items += results
                 if message.leaving:
                     return False
             case _:
                 await child.kill()  # so that it is known how it ended
-                done += [
+                done.items += [
                     sentences.node_error(_ENDED_COMPILING if child.status == -signal.SIGABRT and not loaded else _ENDED)
-                ] * len(left)
+                ] * (len(runs) - len(done))
                 return False
-        seconds, begun = (left[0].limits.timeout_ms / 1000 if left else 0.0), False
+        left = len(done) < len(runs)
+        seconds, begun = (runs[len(done)].limits.timeout_ms / 1000 if left else 0.0), False
     return True
 
 

@@ -18,11 +18,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
 from typing import Final
 
 from crowdgrid import limits
-from crowdgrid.runtimes import Finished, Run, frames, progress, sentences
+from crowdgrid.runtimes import Finished, Results, Runs, frames, progress, sentences
 from crowdgrid.runtimes.child import Child
 from crowdgrid.runtimes.progress import Doing, Progress
 
@@ -42,8 +41,8 @@ class Errand:
         fresh: whether the next part wants a worker that has run nothing yet.
     """
 
-    def __init__(self, program: str, path: str, runs: Sequence[Run]) -> None:
-        self.done: list[Finished] = []
+    def __init__(self, program: str, path: str, runs: Runs) -> None:
+        self.done = Results()
         self.fresh = False
         self._program, self._path, self._runs = program, path, runs
         self._suspects: set[int] = set()  # ended a worker once
@@ -51,10 +50,10 @@ class Errand:
         self._loads = 0  # workers that ended while loading, one after another
         self._seen = (NOTHING, 0.0)  # what a worker that was not running anything was found at, and when
 
-    def next_part(self) -> Sequence[Run]:
+    def next_part(self) -> Runs:
         """The runs one worker should be given now; none when all are answered."""
         while (verdict := self._verdicts.pop(len(self.done), None)) is not None:
-            self.done.append(verdict)
+            self.done.items.append(verdict)
         at = len(self.done)
         if at in self._suspects:
             self.fresh = True
@@ -66,15 +65,15 @@ class Errand:
     def give_up(self, reason: Finished) -> None:
         """Answer all that is left with `reason`."""
         for index in range(len(self.done), len(self._runs)):
-            self.done.append(self._verdicts.pop(index, reason))
+            self.done.items.append(self._verdicts.pop(index, reason))
 
-    async def drive(self, child: Child, part: Sequence[Run]) -> bool:
+    async def drive(self, child: Child, part: Runs) -> bool:
         """Have `child` run `part`. Returns whether it can be used again."""
         page, first, last = _page(child), len(self.done), len(self.done) + len(part)
-        shortest = wait = min(run.limits.timeout_ms for run in part) / 1000
+        shortest = wait = min(group.limits.timeout_ms for group in part.groups) / 1000
         self.fresh, self._seen = False, (NOTHING, time.monotonic())
         page.clear()
-        child.send(frames.Batch(self._program, self._path, list(part)))
+        child.send(frames.Batch(self._program, self._path, part.groups))
         while len(self.done) < last:
             try:
                 message = await child.receive(wait)
@@ -86,7 +85,7 @@ class Errand:
             if not isinstance(message, frames.Done) or len(message.results) > last - len(self.done):
                 await self._ended(child, first, last)
                 return False
-            self.done += message.results
+            self.done.items += message.results
             self._loads = 0
             wait = shortest
             if message.leaving:

@@ -12,11 +12,12 @@ other side is gone. Both ends are the same version of the same code, so nothing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from crowdgrid.runtimes import Finished, Run
+from crowdgrid.runtimes import Group, Result
 
 HEADER_BYTES: Final = 8
 FRAME_BYTES: Final = 1 << 31  # the most a pool takes from a worker, which may have been taken over
@@ -29,11 +30,11 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag="batch"):
-    """Run `program` (hex SHA-256, stored at `path`) once for each of `runs`, in order."""
+    """Run `program` (hex SHA-256, stored at `path`) once for each run of `groups`, in order."""
 
     program: str
     path: str
-    runs: list[Run]
+    groups: Sequence[Group]
 
 
 class Loaded(msgspec.Struct, frozen=True, array_like=True, tag="loaded"):
@@ -43,7 +44,7 @@ class Loaded(msgspec.Struct, frozen=True, array_like=True, tag="loaded"):
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
     """The next results of the batch."""
 
-    results: list[Finished]
+    results: list[Result]
     leaving: bool = False
 
 

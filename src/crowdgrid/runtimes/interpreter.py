@@ -27,7 +27,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic_ns, process_time_ns
+from time import monotonic, process_time_ns
 from typing import Final
 
 from msgspec.structs import replace
@@ -35,9 +35,9 @@ from msgspec.structs import replace
 from crowdgrid.errors import BadProgram, Unavailable
 from crowdgrid.protocol.failures import with_output
 from crowdgrid.protocol.functions import FunctionProgram, read
-from crowdgrid.runtimes import Finished, Outcome, Run, confine, functions, sentences
+from crowdgrid.runtimes import Finished, Group, Limits, Outcome, confine, functions, sentences
 from crowdgrid.runtimes.functions import CallFailed
-from crowdgrid.runtimes.kind import Runner
+from crowdgrid.runtimes.kind import Runner, one_by_one
 from crowdgrid.runtimes.outbox import Outbox
 from crowdgrid.runtimes.output import Ring
 from crowdgrid.runtimes.progress import NOTES_AT, NUMBER_SHIFT, PRINTED, STATE, WHERE_SIGNAL, Progress, now_ms
@@ -91,7 +91,7 @@ class PythonKind:
                 call = functions.load(self._read(program, path)).call
             except CallFailed as failed:
                 finished = _raised(failed, self._progress.tail())
-                return lambda run: finished
+                return one_by_one(lambda run: finished)
             except Unavailable:
                 if self._ran:  # it may be what others left here: no file to be had, no path to modules
                     self._outbox.leave(None)
@@ -124,37 +124,48 @@ class PythonKind:
             raise BadProgram(f"This runtime runs no functions that travel as {function.codec}.")
         return function
 
-    # --- one run ---
+    # --- runs ---
 
-    def _run(self, run: Run) -> Finished:
-        if self._now >= self._flush_at:
-            self._flush()
-        if run.limits.memory_bytes != self._bounded:
-            self._bound(run.limits.memory_bytes)
-        self._number += 1
-        began = self._now
-        sys.stdout = sys.stderr = self._output  # whatever the last call left there
-        self._words[STATE] = self._number << NUMBER_SHIFT | began
-        result, failed = b"", None
-        try:
-            result = self._call(run.stdin)
-        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are a function's failures too
-            failed = error
-        if self._forked:
-            os._exit(_status(failed))
-        self._now = now = monotonic_ns() // 1_000_000
-        said = self._said() if self._ring.used else b""
-        if failed is not None or len(result) > run.limits.output_bytes:
-            finished = self._failed(run, failed, len(result), said)
-            self._ran = True
-            cpu_ms, wall_ms, memory = self._used(now - began)
-            return replace(finished, cpu_ms=cpu_ms, wall_ms=wall_ms, memory_bytes=memory)
+    def _run(self, group: Group, outbox: Outbox) -> None:
+        """See `kind.Runner`. What is in the loop is what a short call costs."""
+        call, words, ring, output = self._call, self._words, self._ring, self._output
+        plain_bytes = min(group.limits.output_bytes, LARGE_BYTES)
+        made, put = outbox.made, outbox.made.append
+        self._bound(group.limits.memory_bytes)
+        number, began, next_ms = self._number, self._now, (self._now + 1) / 1000
+        for stdin in group.stdins:
+            number += 1
+            sys.stdout = sys.stderr = output  # whatever the last call left there
+            words[STATE] = number << NUMBER_SHIFT | began
+            result, failed = b"", None
+            try:
+                result = call(stdin)
+            except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are a function's failures too
+                failed = error
+            if self._forked:
+                os._exit(_status(failed))
+            if failed is None and monotonic() < next_ms and not ring.used and len(result) <= plain_bytes:
+                put(result)
+            else:
+                self._number = number
+                put(self._finished(group.limits, began, result, failed))
+                if self._now >= self._flush_at or len(result) > LARGE_BYTES:
+                    self._flush()
+                began, next_ms = self._now, (self._now + 1) / 1000
+            if not outbox.roused and made:
+                outbox.rouse()
+        self._number = number
         self._ran = True
-        if len(result) > LARGE_BYTES:
-            self._flush_at = 0
-        if now == began:
-            return Finished(OK, result, 0, "", said)
-        return Finished(OK, result, 0, "", said, *self._used(now - began))
+
+    def _finished(self, limits: Limits, began: int, result: bytes, failed: BaseException | None) -> Finished:
+        """What a run came to of which more is to be told than its result."""
+        self._now = now_ms()
+        said = self._said() if self._ring.used else b""
+        if failed is None and len(result) <= limits.output_bytes:
+            return Finished(OK, result, 0, "", said, *self._used(self._now - began))
+        finished = self._failed(limits, failed, len(result), said)
+        cpu_ms, wall_ms, memory = self._used(self._now - began)
+        return replace(finished, cpu_ms=cpu_ms, wall_ms=wall_ms, memory_bytes=memory)
 
     def _said(self) -> bytes:
         said = self._progress.tail()
@@ -168,16 +179,16 @@ class PythonKind:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return cpu_ms, wall_ms, peak if sys.platform == "darwin" else peak * 1024
 
-    def _failed(self, run: Run, failed: BaseException | None, size: int, said: bytes) -> Finished:
+    def _failed(self, limits: Limits, failed: BaseException | None, size: int, said: bytes) -> Finished:
         if failed is None:
-            return sentences.result_too_large(size, run.limits.output_bytes, said)
+            return sentences.result_too_large(size, limits.output_bytes, said)
         if isinstance(failed, Unavailable):
             return sentences.node_error(failed.message)
         if isinstance(_cause(failed), MemoryError):
             self._bound(UNBOUNDED)
-            if self._ran:
+            if self._ran or self._number > 1:
                 self._outbox.leave(None)
-            self._outbox.leave(_raised(failed, said, sentences.needed_memory(run.limits.memory_bytes)))
+            self._outbox.leave(_raised(failed, said, sentences.needed_memory(limits.memory_bytes)))
         return _raised(failed, said)
 
     def _flush(self) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
-from crowdgrid.runtimes import Finished, Run
+from crowdgrid.runtimes import Finished, Group, Result, Run
+from crowdgrid.runtimes.outbox import Outbox
 
-Runner = Callable[[Run], Finished]
-"""Runs a loaded program once. Never raises for what the program does."""
+Runner = Callable[[Group, Outbox], None]
+"""Does each run of a group with a loaded program, in order, and puts each result into the outbox when it is made. Never
+raises for what the program does."""
 
 Leave = Callable[[Finished | None], NoReturn]
 """Ends the process after the results so far and this one: of a run that cannot be stopped otherwise, or None,
@@ -30,3 +32,13 @@ class Kind(Protocol):
     def rest(self) -> None:
         """The batch has run; what bounded its runs no longer does."""
         ...
+
+
+def one_by_one(run: Callable[[Run], Result]) -> Runner:
+    """The runner of a program that can be run once: for programs that take longer than telling one from the next."""
+
+    def each(group: Group, outbox: Outbox) -> None:
+        for stdin in group.stdins:
+            outbox.add(run(Run(group.argv, stdin, group.limits, group.env)))
+
+    return each

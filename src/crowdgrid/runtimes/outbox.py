@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Final, NoReturn
 
-from crowdgrid.runtimes import Finished, frames
+from crowdgrid.runtimes import Finished, Result, frames
 
 FLUSH_SECONDS: Final = 0.002
 # On Linux the kernel ends this process with its pool (see `confine`); elsewhere it has to look.
@@ -24,29 +24,40 @@ WATCH_SECONDS: Final = None if sys.platform == "linux" else 1.0
 
 
 class Outbox:
-    """Sends results soon, and together where they come fast."""
+    """Sends results soon, and together where they come fast.
+
+    Attributes:
+        made: what is not sent yet. Appended to by one thread, which then calls `rouse` unless this is `roused`; whoever
+            sends takes from its beginning.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._pid, self._parent = os.getpid(), os.getppid()
-        self._made: list[Finished] = []  # appended to by one thread; whoever sends takes from its beginning
+        self.made: list[Result] = []
+        self.roused = False
         self._sending = threading.Lock()
         self._wake = threading.Event()
         threading.Thread(target=self._send_soon, name="outbox", daemon=True).start()
 
-    def add(self, finished: Finished) -> None:
+    def add(self, result: Result) -> None:
         """Take one result; it leaves within `FLUSH_SECONDS`."""
-        self._made.append(finished)
-        if not self._wake.is_set():
-            self._wake.set()
+        self.made.append(result)
+        if not self.roused:
+            self.rouse()
+
+    def rouse(self) -> None:
+        """Have what is made sent within `FLUSH_SECONDS`."""
+        self.roused = True
+        self._wake.set()
 
     def flush(self, leaving: bool = False) -> None:
         """Send all there is, now. Raises MemoryError, and has sent nothing, where there is no memory for that."""
         with self._sending:
-            count = len(self._made)
+            count = len(self.made)
             if count or leaving:
-                frame = frames.encode(frames.Done(self._made[:count], leaving))
-                del self._made[:count]
+                frame = frames.encode(frames.Done(self.made[:count], leaving))
+                del self.made[:count]
                 self._send(frame)
 
     def leave(self, last: Finished | None) -> NoReturn:
@@ -80,5 +91,6 @@ class Outbox:
             if self._wake.is_set():
                 time.sleep(FLUSH_SECONDS)
                 self._wake.clear()
+                self.roused = False  # after that: a result made between the two is sent now
                 with contextlib.suppress(MemoryError):  # what bounds the run under way; the main thread sends later
                     self.flush()

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from crowdgrid.errors import CrowdgridError, Unavailable
-from crowdgrid.runtimes import Finished, Run, frames, sentences
+from crowdgrid.runtimes import Results, Run, Runs, sentences
 from crowdgrid.runtimes.child import Child
 from crowdgrid.runtimes.driving import drive
 from crowdgrid.runtimes.launch import Launch
@@ -64,11 +64,11 @@ class Pool:
                 await self.close()
                 raise failed[0]
 
-    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> list[Finished]:
+    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> Results:
         """Run a batch in one worker. See the port."""
         await self._take_place()
         try:
-            return await self._run(program, path, list(runs), whose)
+            return await self._run(program, path, Runs.of(runs), whose)
         finally:
             self._give_place_back()
 
@@ -90,17 +90,17 @@ class Pool:
 
     # --- one batch ---
 
-    async def _run(self, program: str, path: str, runs: list[Run], whose: str) -> list[Finished]:
+    async def _run(self, program: str, path: str, runs: Runs, whose: str) -> Results:
         # `whose` does not matter: a sandbox is between the programs of a worker.
-        done: list[Finished] = []
+        done = Results()
         while len(done) < len(runs):
             try:
                 child = await self._checkout()
             except CrowdgridError as error:
-                return done + [sentences.node_error(error.message)] * (len(runs) - len(done))
+                return Results(done.items + [sentences.node_error(error.message)] * (len(runs) - len(done)))
             reusable = False
             try:
-                reusable = await drive(child, frames.Batch(program, path, runs[len(done) :]), done)
+                reusable = await drive(child, program, path, runs, done)
             finally:
                 await self._checkin(child, reusable)
         return done

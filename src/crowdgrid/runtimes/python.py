@@ -31,7 +31,7 @@ from typing import Final, TypeAlias
 from crowdgrid import limits
 from crowdgrid.errors import CrowdgridError, Unavailable
 from crowdgrid.protocol import functions
-from crowdgrid.runtimes import Finished, Run, scratch, sentences
+from crowdgrid.runtimes import Results, Runs, scratch, sentences
 from crowdgrid.runtimes.child import Child
 from crowdgrid.runtimes.errand import Errand
 from crowdgrid.runtimes.launch import Launch
@@ -100,7 +100,7 @@ class PythonRuntime(Pool):
         await super().close()
         await asyncio.to_thread(self._scratch.close)
 
-    async def _run(self, program: str, path: str, runs: list[Run], whose: str) -> list[Finished]:
+    async def _run(self, program: str, path: str, runs: Runs, whose: str) -> Results:
         company = (whose, await self._environment_of(program, path))
         errand = Errand(program, path, runs)
         while part := errand.next_part():

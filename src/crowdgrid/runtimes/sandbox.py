@@ -26,7 +26,7 @@ from crowdgrid.errors import BadProgram, Unavailable
 from crowdgrid.runtimes import Finished, Limits, Outcome, Run, confine, sentences
 from crowdgrid.runtimes.compiled import Compiled
 from crowdgrid.runtimes.features import engine_config
-from crowdgrid.runtimes.kind import Leave, Runner
+from crowdgrid.runtimes.kind import Leave, Runner, one_by_one
 
 PROGRAMS_LOADED: Final = 16
 NAME: Final = "program"  # argv[0]
@@ -71,13 +71,17 @@ class WasmKind:
         self._warm_up()
 
     def load(self, program: str, path: str) -> Runner:
-        """Compile the module or take it from the cache. See `worker.Kind`."""
+        """See `kind.Kind`."""
+        return one_by_one(self.program(program, path).run)
+
+    def program(self, program: str, path: str) -> Program:
+        """Compile the module or take it from the cache. Raises as `load`."""
         if program not in self._loaded:
             self._loaded[program] = self._open(self._module(program, path))
             if len(self._loaded) > PROGRAMS_LOADED:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(program)
-        return self._loaded[program].run
+        return self._loaded[program]
 
     def rest(self) -> None:
         """Each run's store had bounds of its own."""

@@ -1,4 +1,4 @@
-"""The worker process: takes batches of runs from its pool, runs them one by one, answers.
+"""The worker process: takes batches of runs from its pool, does one after another, answers.
 
 Started as `python -m crowdgrid.runtimes.worker KIND LINE PARENT FOLDER [PAGE]`; LINE is its end of a
 socketpair, PAGE the file of its `progress` if its kind tells it. It imports only what its kind needs, because
@@ -18,7 +18,7 @@ import sys
 
 from crowdgrid.errors import BadProgram, CrowdgridError
 from crowdgrid.runtimes import confine, frames, sentences
-from crowdgrid.runtimes.kind import Kind, Runner
+from crowdgrid.runtimes.kind import Kind, Runner, one_by_one
 from crowdgrid.runtimes.outbox import Outbox
 
 
@@ -79,8 +79,8 @@ def _work(batch: frames.Batch, kind: Kind, outbox: Outbox, announce: socket.sock
         run = _refuse(error)
     if announce:
         announce.sendall(frames.encode(frames.Loaded()))
-    for one in batch.runs:
-        outbox.add(run(one))
+    for group in batch.groups:
+        run(group, outbox)
     kind.rest()
     outbox.flush()
 
@@ -88,7 +88,7 @@ def _work(batch: frames.Batch, kind: Kind, outbox: Outbox, announce: socket.sock
 def _refuse(error: CrowdgridError) -> Runner:
     make = sentences.not_runnable if isinstance(error, BadProgram) else sentences.node_error
     finished = make(error.message)
-    return lambda run: finished
+    return one_by_one(lambda run: finished)
 
 
 def _read_frame(sock: socket.socket) -> bytearray | None:

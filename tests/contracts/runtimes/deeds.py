@@ -280,8 +280,8 @@ def forge(count: int) -> int:
 
     from crowdgrid.runtimes import Finished, Outcome, frames
 
-    forged = frames.encode(frames.Done([Finished(Outcome.OK, b"forged")] * count))
-    for descriptor in range(3, 64):
+    forged = frames.encode(frames.Done([Finished(Outcome.OK, b"forged"), b"forged"] * count))
+    for descriptor in range(3, 4096):
         try:
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 os.write(descriptor, forged if count else b"\xff" * 64)

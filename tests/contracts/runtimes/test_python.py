@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds th
 T = TypeVar("T")
 
 
-def results(folder: Path, name: str, *runs: Run) -> list[Finished]:
+def results(folder: Path, name: str, *runs: Run) -> Sequence[Finished]:
     return play(PythonRuntime(), lambda runtime: runtime.run(*function(folder, name), runs or [call()]))
 
 
@@ -47,7 +48,7 @@ def failure(finished: Finished) -> Failure:
     return unpack_failure(finished.stdout)
 
 
-def told(finished: list[Finished]) -> list[Any]:
+def told(finished: Sequence[Finished]) -> list[Any]:
     """Values of those that went well, errors of those that did not."""
     return [value(each) if each.outcome is Outcome.OK else each.error for each in finished]
 
@@ -71,6 +72,16 @@ def test_each_call_has_its_own_result_failure_and_prints(tmp_path: Path) -> None
         "halving -1\n",
     )
     assert (value(after), after.stderr) == (4.0, b"halving 8\n")
+
+
+def test_of_a_call_that_takes_no_time_only_its_result_is_told(tmp_path: Path) -> None:
+    """A million of them are not to be taken apart one by one; what else there is to tell of one is still told, in order."""
+    runs = [call(number, value=8) if number == 400 else call(number) for number in range(1_000)]
+    finished = play(PythonRuntime(), lambda runtime: runtime.run(*function(tmp_path, "same"), runs))
+    plain = [item for item in finished.items if isinstance(item, bytes)]
+    assert plain
+    assert finished[400].error.startswith("TypeError")
+    assert [value(each) for number, each in enumerate(finished) if number != 400] == [*range(400), *range(401, 1_000)]
 
 
 def test_what_is_raised_names_lines_of_the_function_and_no_folder_of_this_machine(tmp_path: Path) -> None:
@@ -577,7 +588,7 @@ def test_a_stored_program_that_is_damaged_or_gone_is_the_nodes_error(tmp_path: P
     digest, path = function(tmp_path, "same")
     Path(path).write_bytes(sent("halve"))
 
-    async def story(runtime: Pool) -> list[Finished]:
+    async def story(runtime: Pool) -> Sequence[Finished]:
         return [await one(runtime, (digest, path), 1), await one(runtime, ("0" * 64, str(tmp_path / "gone")), 1)]
 
     damaged, gone = play(PythonRuntime(), story)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,7 +24,7 @@ MB = 1 << 20
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers talk over Unix socketpairs")
 
 
-def results(folder: Path, name: str, *runs: Run) -> list[Finished]:
+def results(folder: Path, name: str, *runs: Run) -> Sequence[Finished]:
     return play(WasmRuntime(), lambda runtime: runtime.run(*program(folder, name), runs or [run()]))
 
 
@@ -109,7 +110,7 @@ def test_a_program_that_needs_more_than_its_limit_from_the_start_says_so(tmp_pat
 
 
 def test_a_flood_is_stopped_as_it_is_written_and_fills_no_memory(tmp_path: Path) -> None:
-    async def story(runtime: Pool) -> list[Finished]:
+    async def story(runtime: Pool) -> Sequence[Finished]:
         [pid] = runtime.pids
         finished = await runtime.run(*program(tmp_path, "flood"), [run(output_bytes=MB)] * 2)
         assert not psutil.pid_exists(pid)
@@ -252,8 +253,8 @@ def test_a_stored_program_that_is_damaged_or_gone_is_the_nodes_error(tmp_path: P
     damaged = (digest, path)
     gone = ("0" * 64, str(tmp_path / "gone"))
 
-    async def story(runtime: Pool) -> list[Finished]:
-        return await runtime.run(*damaged, [run()]) + await runtime.run(*gone, [run()])
+    async def story(runtime: Pool) -> Sequence[Finished]:
+        return [*await runtime.run(*damaged, [run()]), *await runtime.run(*gone, [run()])]
 
     one, two = play(WasmRuntime(), story)
     assert (one.outcome, two.outcome) == (Outcome.NODE_ERROR, Outcome.NODE_ERROR)
@@ -302,9 +303,9 @@ def test_a_program_made_to_eat_memory_while_it_is_compiled_ends_its_worker_and_n
     source = b"\0asm\1\0\0\0" + b"".join(bytes([number]) + _sized(content) for number, content in sections.items())
     bomb = store(tmp_path, source)
 
-    async def story(runtime: Pool) -> list[Finished]:
+    async def story(runtime: Pool) -> Sequence[Finished]:
         ended = await runtime.run(*bomb, [run()])
-        return ended + await runtime.run(*program(tmp_path, "echo"), [run("after")])
+        return [*ended, *await runtime.run(*program(tmp_path, "echo"), [run("after")])]
 
     ended, after = play(WasmRuntime(), story)
     assert ended.outcome is Outcome.NODE_ERROR

@@ -13,7 +13,7 @@ from crowdgrid.errors import NotFound, Unavailable
 from crowdgrid.protocol import packing
 from crowdgrid.protocol.messages import Lease, LeaseSpec
 from crowdgrid.protocol.packing import Input, Part
-from crowdgrid.runtimes import Finished, Run, Runtime
+from crowdgrid.runtimes import Finished, Results, Run, Runtime
 from crowdgrid.runtimes import Outcome as Ran
 
 
@@ -34,7 +34,7 @@ class Gate:
 
     async def close(self) -> None: ...
 
-    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> list[Finished]:
+    async def run(self, program: str, path: str, runs: Sequence[Run], whose: str = "") -> Results:
         self.calls.append(list(runs))
         self.called.set()
         gate = asyncio.get_running_loop().create_future()
@@ -44,7 +44,7 @@ class Gate:
         except asyncio.CancelledError:
             self.killed += 1
             raise
-        return told or [Finished(Ran.OK, " ".join(run.argv).encode() or run.stdin) for run in runs]
+        return Results(told or [Finished(Ran.OK, " ".join(run.argv).encode() or run.stdin) for run in runs])
 
     async def open(self, call: int = -1, told: list[Finished] | None = None) -> None:
         self.gates[call].set_result(told)
@@ -59,7 +59,7 @@ class Scene:
         runtime: Runtime = self.gate
         self.now = 0.0
         self.log: list[tuple[str, list[int]]] = []
-        self.finished: dict[int, list[Finished]] = {}
+        self.finished: dict[int, Results] = {}
         self.blobs: dict[str, bytes] = {}
         self.slots = Slots({"gate": runtime}, self, self, milli_cpus=milli, memory_bytes=memory, clock=lambda: self.now)
         self.count = 0

@@ -14,7 +14,7 @@ from crowdgrid.errors import BadInput
 from crowdgrid.protocol import packing, signing
 from crowdgrid.protocol.messages import Lease, LeaseSpec
 from crowdgrid.protocol.packing import Answer, Input, Part
-from crowdgrid.runtimes import Finished
+from crowdgrid.runtimes import Finished, Results
 from crowdgrid.runtimes import Outcome as Ran
 
 GRID = b"g" * 16
@@ -60,7 +60,7 @@ def test_an_input_without_runs_or_without_its_blob_is_refused() -> None:
 
 
 def test_the_output_is_the_answer_and_its_digest_names_it() -> None:
-    entry = answer(held(), held().lease, [ok(b"42", cpu_ms=3, wall_ms=4, memory_bytes=5)], GRID).entry
+    entry = answer(held(), held().lease, Results([ok(b"42", cpu_ms=3, wall_ms=4, memory_bytes=5)]), GRID).entry
     assert (entry.outcome, entry.payload, entry.size, entry.errors) == (Outcome.OK, b"42", 2, 0)
     assert entry.digest == hashlib.sha256(b"42").digest()
     assert (entry.cpu_ms, entry.wall_ms, entry.memory_bytes) == (3, 4, 5)
@@ -68,17 +68,17 @@ def test_the_output_is_the_answer_and_its_digest_names_it() -> None:
 
 def test_a_programs_error_is_an_answer_known_by_code_and_sentence() -> None:
     """Two honest nodes must agree on a failing task: stderr and usage are not part of what is voted on."""
-    first = answer(held(), held().lease, [failed()], GRID).entry
+    first = answer(held(), held().lease, Results([failed()]), GRID).entry
     assert (first.outcome, first.payload, first.errors) == (Outcome.PROGRAM_ERROR, b"", 1)
     assert first.error == "The program exited with code 3."
     assert first.digest == packing.answer_digest(ok=False, exit_code=3, error=first.error)
-    other = answer(held(), held().lease, [failed(exit_code=4)], GRID).entry
+    other = answer(held(), held().lease, Results([failed(exit_code=4)]), GRID).entry
     assert other.digest != first.digest
 
 
 def test_items_answer_one_by_one_and_a_bad_one_fails_itself() -> None:
     one = held("items", Input(parts=(Part(0, 3, packing.pack_chunk([b"a", b"b", b"c"])),)), stop=8)
-    entry = answer(one, one.lease, [ok(b"A", cpu_ms=1), failed(), ok(b"C", cpu_ms=2)], GRID).entry
+    entry = answer(one, one.lease, Results([ok(b"A", cpu_ms=1), failed(), ok(b"C", cpu_ms=2)]), GRID).entry
     assert (entry.outcome, entry.errors, entry.cpu_ms) == (Outcome.OK, 1, 3)
     assert packing.unpack_answers(entry.payload) == [
         Answer(True, b"A"),
@@ -90,7 +90,7 @@ def test_items_answer_one_by_one_and_a_bad_one_fails_itself() -> None:
 def test_what_a_call_raised_travels_with_its_answer() -> None:
     one = held("items", stop=7)
     raised = Finished(Ran.PROGRAM_ERROR, b"packed failure", exit_code=1, error="ValueError: bad")
-    entry = answer(one, one.lease, [ok(b"A"), raised], GRID).entry
+    entry = answer(one, one.lease, Results([ok(b"A"), raised]), GRID).entry
     assert (entry.outcome, entry.errors, entry.error) == (Outcome.OK, 1, "")
     assert packing.unpack_answers(entry.payload)[1] == Answer(False, b"packed failure", "ValueError: bad")
 
@@ -107,12 +107,12 @@ def test_what_a_call_raised_travels_with_its_answer() -> None:
 )
 def test_of_what_runs_wrote_the_failed_ones_is_kept_else_the_last(finished: list[Finished], kept: bytes) -> None:
     one = held("items", stop=5 + len(finished))
-    assert answer(one, one.lease, finished, GRID).entry.stderr == kept
+    assert answer(one, one.lease, Results(finished), GRID).entry.stderr == kept
 
 
 def test_a_fault_of_the_machine_is_no_answer_even_if_other_items_went_well() -> None:
     one = held("items", stop=7)
-    entry = answer(one, one.lease, [ok(), Finished(Ran.NODE_ERROR, error="The disk is full.")], GRID).entry
+    entry = answer(one, one.lease, Results([ok(), Finished(Ran.NODE_ERROR, error="The disk is full.")]), GRID).entry
     assert (entry.outcome, entry.error, entry.payload) == (Outcome.NODE_ERROR, "The disk is full.", b"")
 
 
@@ -120,17 +120,17 @@ def test_answers_that_are_too_large_together_fail_from_there_on(monkeypatch: pyt
     """Otherwise a thousand runs of 256 MB each would have to be held at once. Every node cuts at the same item."""
     monkeypatch.setattr(limits, "OUTPUT_BYTES", 5)
     one = held("items", stop=8)
-    entry = answer(one, one.lease, [ok(b"aaa"), ok(b"bbb"), ok(b"")], GRID).entry
+    entry = answer(one, one.lease, Results([ok(b"aaa"), ok(b"bbb"), ok(b"")]), GRID).entry
     assert [one.ok for one in packing.unpack_answers(entry.payload)] == [True, False, False]
     raised = Finished(Ran.PROGRAM_ERROR, b"failure", error="ValueError: bad")
-    entry = answer(one, one.lease, [raised, ok()], GRID).entry
+    entry = answer(one, one.lease, Results([raised, ok()]), GRID).entry
     assert packing.unpack_answers(entry.payload)[0] == Answer(False, b"", "ValueError: bad")
 
 
 def test_a_large_answer_becomes_a_blob_named_by_its_digest() -> None:
-    small = answer(held(), held().lease, [ok(b"x" * limits.INLINE_BYTES)], GRID)
+    small = answer(held(), held().lease, Results([ok(b"x" * limits.INLINE_BYTES)]), GRID)
     assert (small.entry.blob, small.blob) == ("", b"")
-    large = answer(held(), held().lease, [ok(b"x" * (limits.INLINE_BYTES + 1))], GRID)
+    large = answer(held(), held().lease, Results([ok(b"x" * (limits.INLINE_BYTES + 1))]), GRID)
     assert large.entry.payload == b""
     assert large.entry.blob == hashlib.sha256(large.blob).hexdigest() == large.entry.digest.hex()
     assert large.entry.size == limits.INLINE_BYTES + 1
@@ -140,7 +140,7 @@ def test_a_large_answer_becomes_a_blob_named_by_its_digest() -> None:
 def test_the_leaf_is_what_the_hub_makes_of_the_report(finished: Finished) -> None:
     """The hub knows program and input by itself and recomputes the leaf; one differing byte ends the link."""
     one = held()
-    made = answer(one, one.lease, [finished], GRID)
+    made = answer(one, one.lease, Results([finished]), GRID)
     entry = made.entry
     leaf = signing.leaf_bytes(
         GRID,
@@ -159,7 +159,7 @@ def test_the_part_done_is_answered_as_the_lease_it_got() -> None:
     part: dict[str, Any] = {"assignment": b"p" * 16, "stop": 6}
     given = Input(parts=(Part(0, 1, packing.pack_chunk([b"a"])),))
     lease = Lease(part["assignment"], 0, 5, 6, given, 60_000, ID)
-    made = answer(one, lease, [ok(b"A")], GRID)
+    made = answer(one, lease, Results([ok(b"A")]), GRID)
     assert made.entry.assignment == b"p" * 16
     assert packing.unpack_answers(made.entry.payload) == [Answer(True, b"A")]
 

@@ -31,7 +31,7 @@ from crowdgrid.errors import BadInput, NotFound, TooLarge
 from crowdgrid.hub.inputs import Inputs
 from crowdgrid.hub.recent import RecentBlobs, RecentChunks
 from crowdgrid.protocol import packing
-from crowdgrid.protocol.packing import Input, Run
+from crowdgrid.protocol.packing import Input
 from crowdgrid.store import Batch
 from crowdgrid.store.memory import MemoryStore
 
@@ -72,10 +72,11 @@ class Place:
         """The inputs of a hub that remembers nothing."""
         return Inputs(self.store, self.blobs)
 
-    async def runs(self, given_: Input) -> list[Run]:
+    async def runs(self, given_: Input) -> list[tuple[tuple[str, ...], bytes]]:
         """What the agent's side makes of it, with the blobs it fetches."""
         fetched = {digest: await self.blobs.read_bytes(digest) for digest in packing.blobs_of(given_)}
-        return packing.runs_of(given_, fetched)
+        tails, stdins = packing.runs_of(given_, fetched)
+        return [(tail, b"") for tail in tails] + [((), stdin) for stdin in stdins]
 
 
 sizes = st.one_of(st.integers(0, 40), st.sampled_from([1, limits.INLINE_BYTES // 3, limits.INLINE_BYTES + 1]))
@@ -121,7 +122,7 @@ def test_a_range_needs_nothing_but_its_bounds() -> None:
 def test_a_grid_gives_each_run_its_combination() -> None:
     given_ = Place().inputs.quick(job(Grid((("a", ("1", "2")), ("b", ("x", "y"))))), task(1, 3))
     assert given_ is not None
-    assert packing.runs_of(given_, {}) == [(("--a", "1", "--b", "y"), b""), (("--a", "2", "--b", "x"), b"")]
+    assert packing.runs_of(given_, {}) == ((("--a", "1", "--b", "y"), ("--a", "2", "--b", "x")), [])
 
 
 def test_long_arguments_travel_as_a_blob() -> None:
@@ -282,7 +283,7 @@ def test_a_large_item_is_appended_and_leased_by_name() -> None:
         assert await inputs.differs(large, 1) == -1
         assert (blobs.read_whole, blobs.read_some) == (0, packing.ITEM_HEAD_BYTES)
         fetched = {digest: await blobs.read_bytes(digest) for digest in packing.blobs_of(leased)}
-        assert packing.runs_of(leased, fetched) == [((), b"a"), ((), item)]
+        assert packing.runs_of(leased, fetched) == ((), [b"a", item])
 
     run(scenario())
 

@@ -102,19 +102,19 @@ def test_why_a_run_has_no_answer_is_a_sentence_and_no_book() -> None:
 def test_what_a_program_is_run_with() -> None:
     """Ranges and grids by arguments, items one run each, lines all in one run with a newline after each."""
     chunk = packing.pack_chunk([b"a", b"b\n", b"c"])
-    assert packing.runs_of(Input(tails=(("0", "9"),)), {}) == [(("0", "9"), b"")]
-    assert packing.runs_of(Input(parts=(Part(0, 3, chunk),)), {}) == [((), b"a"), ((), b"b\n"), ((), b"c")]
-    assert packing.runs_of(Input(parts=(Part(0, 3, chunk),), joined=True), {}) == [((), b"a\nb\nc\n")]
+    assert packing.runs_of(Input(tails=(("0", "9"),)), {}) == ((("0", "9"),), [])
+    assert packing.runs_of(Input(parts=(Part(0, 3, chunk),)), {}) == ((), [b"a", b"b\n", b"c"])
+    assert packing.runs_of(Input(parts=(Part(0, 3, chunk),), joined=True), {}) == ((), [b"a\nb\nc\n"])
 
 
 def test_blobs_are_fetched_once_and_read_in_part() -> None:
     chunk = packing.pack_chunk([b"a", b"b", b"c"])
     given_ = Input(parts=(Part(2, 3, blob=DIGEST), Part(0, 1, blob=DIGEST)))
     assert packing.blobs_of(given_) == [DIGEST]
-    assert packing.runs_of(given_, {DIGEST: chunk}) == [((), b"c"), ((), b"a")]
+    assert packing.runs_of(given_, {DIGEST: chunk}) == ((), [b"c", b"a"])
     tails = Input(tails_blob=DIGEST)
     assert packing.blobs_of(tails) == [DIGEST]
-    assert packing.runs_of(tails, {DIGEST: packing.pack_tails([["--a", "1"]])}) == [(("--a", "1"), b"")]
+    assert packing.runs_of(tails, {DIGEST: packing.pack_tails([["--a", "1"]])}) == ((("--a", "1"),), [])
 
 
 def test_inputs_a_node_cannot_use_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
