@@ -107,6 +107,7 @@ TRUST_LEAST: Final = 1.0  # of the trust index
 TRUST_MOST: Final = 10.0
 OVERLAP_MAX: Final = 50  # nodes a job may ask to report each task
 ERROR_BOUND_LEAST: Final = 1e-9  # the smallest chance of a wrong answer a job may ask for
+FINAL_AFTER_MS: Final = 3_600_000  # how long answers stay open to being judged again, where they are
 FINAL_AFTER_MS_MAX: Final = 366 * 86_400_000  # the longest time answers may stay open to being judged again
 VOTES_MAX: Final = 100  # votes on a task; if they do not agree it is given up
 VOTERS_TRIED: Final = 64  # tasks in a job's queue that are looked at for one a node may vote on

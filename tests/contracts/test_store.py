@@ -383,6 +383,30 @@ def test_votes_on_open_tasks_come_back_with_their_nodes(place: Place) -> None:
     run(place, scenario)
 
 
+def test_validated_tasks_a_node_voted_on_are_found_page_by_page(place: Place) -> None:
+    async def scenario(hub: Hub) -> None:
+        def voters(*nodes: int) -> bytes:
+            return b"".join(node.to_bytes(8, "big") for node in nodes)
+
+        given = [
+            task(1, 0, TaskState.VALIDATED, voters=voters(7)),
+            task(1, 1, TaskState.VALIDATED, voters=voters(8)),
+            task(1, 2, TaskState.VALIDATED, voters=voters(8, 1 << 60, 7)),
+            task(1, 3, TaskState.VALIDATED),
+            task(1, 4, TaskState.IN_QUEUE, voters=voters(7)),
+            task(1, 5, TaskState.VALIDATED, voters=voters(7)),
+            task(2, 0, TaskState.VALIDATED, voters=voters(7)),
+        ]
+        await hub.save(job(1), job(2), *given)
+        assert await hub.store.voted(1, 7) == [given[0], given[2], given[5]]
+        assert await hub.store.voted(1, 7, limit=2) == [given[0], given[2]]
+        assert await hub.store.voted(1, 7, after=2) == [given[5]]
+        assert await hub.store.voted(1, 1 << 60) == [given[2]]
+        assert await hub.store.voted(1, 9) == []
+
+    run(place, scenario)
+
+
 def test_standings_come_back_by_node_and_kind(place: Place) -> None:
     async def scenario(hub: Hub) -> None:
         given = [standing(2), standing(1, "python"), standing(1, "ab" * 8), standing(1 << 60, doubted=False)]

@@ -246,6 +246,7 @@ class Recalled(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...] = ()
     assignments: tuple[Assignment, ...] = ()
     cursor: tuple[int, ...] = ()
+    nodes: tuple[Node, ...] = ()
 
 
 class Why(msgspec.Struct, frozen=True):

@@ -107,7 +107,9 @@ class Recall(msgspec.Struct, frozen=True):
 
     Attributes:
         query: "assignment" (key: job, ordinal, attempt: that assignment, its task and all the task's
-            assignments), "unsettled" (key: job: its open and abandoned tasks and those whose answer has errors).
+            assignments), "unsettled" (key: job: its open and abandoned tasks and those whose answer has errors),
+            "voted" (key: job, node: the job's settled tasks the node voted on, with all their assignments and the
+            nodes of these).
         cursor: where the last page ended, empty at first. limit: rows at most.
     """
 

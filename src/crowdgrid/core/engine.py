@@ -19,7 +19,20 @@ from typing import Any, Final
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import asking, explain, holding, intake, jobs, leasing, nodes, reopening, reports, settling, voting
+from crowdgrid.core import (
+    asking,
+    doubting,
+    explain,
+    holding,
+    intake,
+    jobs,
+    leasing,
+    nodes,
+    reopening,
+    reports,
+    settling,
+    voting,
+)
 from crowdgrid.core import commands as c
 from crowdgrid.core.effects import Check, Effect, JobChanged, Reply, Save
 from crowdgrid.core.model import (
@@ -68,6 +81,8 @@ class Engine:
         state.now = max(now, state.now)
         state.out = []
         self._handlers[type(command)](command)
+        if state.moved:
+            doubting.look(state)
         return self.told()
 
     def told(self) -> list[Effect]:
@@ -269,3 +284,6 @@ def _resume(state: State) -> None:
         jobs.set_alarm(state, job)
         ready.wake(state, job)
         jobs.maybe_complete(state, job)
+    for standing in state.standings.all():
+        if standing.doubted:
+            doubting.begin(state, standing)

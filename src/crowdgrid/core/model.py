@@ -238,6 +238,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
         confidence: of its answer, as its job's consensus has it: for `majority` and `bounded_error` the chance that it
             is right, for `trust_weighted` the share of trust that gave it; 0 for `single`, which does not judge.
         since: the first attempt whose answer counts as a vote; earlier ones were given up with the answer they led to.
+        voters: the numbers of the nodes that voted on it, 8 bytes each, big endian, once it is settled.
     """
 
     job: int
@@ -257,6 +258,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     wanted: int = 1
     confidence: float = 0.0
     since: int = 0
+    voters: bytes = b""
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):

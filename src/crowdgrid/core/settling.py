@@ -6,6 +6,8 @@ anew, and the job's revision rises.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from crowdgrid import limits
@@ -15,13 +17,14 @@ from crowdgrid.core.lifecycle import TASK, step
 from crowdgrid.core.model import (
     Assignment,
     JobState,
+    Node,
     Outcome,
     Partial,
     Task,
     TaskState,
 )
 from crowdgrid.core.scheduling import ready
-from crowdgrid.core.state import JobRun, State
+from crowdgrid.core.state import JobRun, NodeRun, State
 
 _replace = msgspec.structs.replace
 _TO_VALIDATED = (TaskState.COMPLETED, TaskState.VALIDATED)
@@ -42,7 +45,9 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
     """The task has its answer: other work on it is withdrawn, counters move, the job may be complete."""
     result = answer.result
     assert result is not None
+    voters = b""
     if job.replicates:
+        voters = voting.voters(job, task.ordinal)
         voting.judge(state, job, answer)
         holding.forget_votes(state, job, task.ordinal)
         job.short.discard(task.ordinal)
@@ -71,6 +76,7 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
         task.wanted,
         confidence,
         task.since,
+        voters,
     )
     del job.open[task.ordinal]
     job.validated += 1
@@ -102,9 +108,10 @@ def _withdraw_others(state: State, task: Task) -> None:
         voting.withdraw(state, held, "The task has its answer.")
 
 
-def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
-    """Open a settled or abandoned task again. Its answer no longer counts, nor do the votes that led to it; nothing is
-    subtracted from any sum, the partial of its block is dropped and folded anew."""
+def reopen(state: State, job: JobRun, task: Task, why: str, votes: Sequence[tuple[Assignment, Node]] = ()) -> None:
+    """Open a settled or abandoned task again. Its answer no longer counts; nothing is subtracted from any sum, the
+    partial of its block is dropped and folded anew. `votes`: those that go on counting, with their nodes; one more is
+    asked for. Without any, it begins as new."""
     if task.state is TaskState.ABANDONED:
         job.abandoned -= 1
         path: tuple[TaskState, ...] = (TaskState.PENDING, TaskState.IN_QUEUE)
@@ -124,11 +131,14 @@ def reopen(state: State, job: JobRun, task: Task, why: str) -> None:
         digest=b"",
         errors=0,
         outcome=Outcome.OK,
-        wanted=1,
+        wanted=len(votes) + 1,
         confidence=0.0,
-        since=task.attempts,
+        since=task.since if votes else task.attempts,
+        voters=b"",
     )
     job.open[task.ordinal] = opened
+    for answer, record in votes:
+        voting.recall_vote(state, job, answer, state.nodes.setdefault(record.number, NodeRun(record, state.now)))
     if job.returning:
         job.here.add(task.ordinal)
     job.in_queue += 1

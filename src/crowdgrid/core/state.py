@@ -24,6 +24,7 @@ from crowdgrid.core.model import (
     Job,
     Node,
     Record,
+    Standing,
     Task,
 )
 from crowdgrid.core.trust.policy import Policy
@@ -238,6 +239,16 @@ class NodeRun:
         self.key: tuple[int, int, int, float, int] | None = None  # its place in the pools; None no offer
 
 
+class Doubting:
+    """A node's answers being looked at again: the jobs that are left, and whether it has fallen further since."""
+
+    __slots__ = ("again", "jobs")
+
+    def __init__(self, jobs: list[int]) -> None:
+        self.jobs = jobs
+        self.again = False
+
+
 class Pool:
     """The standing offers that suit all jobs of the same needs; see `scheduling.offers`."""
 
@@ -337,6 +348,8 @@ class State:
         # Each `Recall` under way: when it was asked (oldest first), and what it is for.
         self.recalls: dict[int, tuple[int, Recall, Callable[[State, Recalled], None]]] = {}
         self.late: dict[AssignmentKey, Late | None] = {}  # results waiting for the store; None: withdrawn meanwhile
+        self.moved: list[tuple[Standing, float]] = []  # in this command: standings, with the doubt there was before
+        self.doubting: dict[tuple[int, str], Doubting] = {}  # by node and kind
         self.dirty: dict[int, JobRun] = {}
         self.out: list[Effect] = []
 

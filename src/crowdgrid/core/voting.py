@@ -194,6 +194,18 @@ def withdraw(state: State, held: Lease, why: str) -> None:
 # --- what it teaches ---------------------------------------------------------------------------
 
 
+def confidence(state: State, job: JobRun, task: Task, answers: Sequence[Assignment]) -> float:
+    """The chance, with what is known now, that a settled task's answer is right; 0.0 if it is not among `answers`."""
+    votes = [Vote(each, "", hit=False, doubt=state.standings.doubt(each.node, job.kind), trust=0.0) for each in answers]
+    at = next((at for at, vote in enumerate(votes) if vote.assignment.attempt == task.answer), -1)
+    return rightness(votes, groups_of(votes), job.spec.collision)[at] if at >= 0 else 0.0
+
+
+def voters(job: JobRun, ordinal: int) -> bytes:
+    """The numbers of the nodes that voted on an open task, 8 bytes each: see `model.Task`."""
+    return b"".join([vote.assignment.node.to_bytes(8, "big") for vote in job.ballots.get(ordinal, ())])
+
+
 def judge(state: State, job: JobRun, answer: Assignment) -> None:
     """The task is settled by `answer`: what its votes say about those who gave them."""
     votes = job.ballots.get(answer.ordinal, [])
@@ -209,6 +221,7 @@ def judge(state: State, job: JobRun, answer: Assignment) -> None:
         agrees = (given.outcome, given.digest) == (settled.outcome, settled.digest)
         standing = state.standings.learn(vote.assignment.node, job.kind, chance, state.now)
         state.save(standing)
+        state.moved.append((standing, vote.doubt))
         _move_trust(state, vote.assignment.node, agrees)
 
 

@@ -18,8 +18,21 @@ async def recall(store: Store, effect: Recall) -> Recalled:
         task = await store.task(job, ordinal)
         found = await store.assignments(job, ordinal)
         return Recalled(effect.recall, (task,) if task else (), tuple(found))
+    if effect.query == "voted":
+        return await _voted(store, effect)
     assert effect.query == "unsettled", effect.query
     return await _unsettled(store, effect)
+
+
+async def _voted(store: Store, effect: Recall) -> Recalled:
+    job, number = effect.key
+    after = effect.cursor[0] if effect.cursor else -1
+    tasks = await store.voted(job, number, after=after, limit=effect.limit)
+    assignments = [each for task in tasks for each in await store.assignments(job, task.ordinal)]
+    found = [await store.node(each) for each in sorted({each.node for each in assignments})]
+    nodes = tuple(node for node in found if node is not None)
+    cursor = (tasks[-1].ordinal,) if len(tasks) == effect.limit else ()
+    return Recalled(effect.recall, tuple(tasks), tuple(assignments), cursor, nodes)
 
 
 async def _unsettled(store: Store, effect: Recall) -> Recalled:

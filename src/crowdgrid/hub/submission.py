@@ -279,7 +279,11 @@ def check_request(request: JobRequest) -> JobSpec:
             "A job of items or lines that is sealed from the start would have no input.",
             hint="Open it unsealed, append, then seal it.",
         )
-    return JobSpec(**{name: getattr(request, name) for name in _SPEC_FIELDS})
+    spec = JobSpec(**{name: getattr(request, name) for name in _SPEC_FIELDS})
+    if request.final_after_ms < 0:
+        judged_again = request.consensus == "bounded_error"
+        spec = msgspec.structs.replace(spec, final_after_ms=limits.FINAL_AFTER_MS if judged_again else 0)
+    return spec
 
 
 def check_name(name: str) -> None:
@@ -318,7 +322,7 @@ _BETWEEN: Final[dict[str, tuple[int, int, str]]] = {
     "keep_ms": (0, limits.KEEP_MS_MAX, " ms"),
     "overlap": (1, limits.OVERLAP_MAX, " nodes"),
     "collision": (0, 1, ""),
-    "final_after_ms": (0, limits.FINAL_AFTER_MS_MAX, " ms"),
+    "final_after_ms": (-1, limits.FINAL_AFTER_MS_MAX, " ms"),
 }
 
 

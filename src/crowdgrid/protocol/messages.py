@@ -248,7 +248,8 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job as a person asks for it: over REST as JSON, over the link inside `Open`.
 
     `program` is the digest of a blob put before (`PUT /v1/programs`). `sealed`: no input will be appended
-    (ranges and grids always are). `key` makes asking twice harmless. Fields of the work as in `model.JobSpec`.
+    (ranges and grids always are). `key` makes asking twice harmless. `final_after_ms` −1: an hour where the consensus
+    judges answers again, else 0. Other fields of the work as in `model.JobSpec`.
     """
 
     program: str
@@ -278,7 +279,7 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: float = 0.6
     error_bound: float = 1e-3
     collision: float = 1e-6
-    final_after_ms: int = 0
+    final_after_ms: int = -1
 
 
 class Open(Message, tag="open"):

@@ -131,6 +131,11 @@ class Store(Protocol):
         """Abandoned tasks and validated ones with `errors` > 0, by ordinal, above `after`."""
         ...
 
+    async def voted(self, job: int, node: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
+        """Validated tasks that name the node among their voters, by ordinal, above `after`. Looks at every task of the
+        job; may give one that names it by accident."""
+        ...
+
     async def assignments(self, job: int, ordinal: int) -> list[Assignment]:
         """All of one task, by attempt."""
         ...

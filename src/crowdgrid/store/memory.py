@@ -254,6 +254,11 @@ class MemoryStore:
         rows = self._rows(job)
         return _first(limit, (rows.settled(task) for task in rows.tasks_after(after) if _flawed(task)))
 
+    async def voted(self, job: int, node: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
+        voter = node.to_bytes(8, "big")
+        found = (task for task in self._rows(job).tasks_after(after) if voter in task.voters)
+        return _first(limit, (task for task in found if task.state == TaskState.VALIDATED))
+
     async def assignments(self, job: int, ordinal: int) -> list[Assignment]:
         return [each for _, each in sorted(self._rows(job).assignments.get(ordinal, {}).items())]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
 
 from crowdgrid.core.model import AssignmentState, JobState, Outcome, TaskState
 from crowdgrid.store.schema import (
@@ -45,6 +47,28 @@ VOTED = sa.and_(
     assignment.c.outcome != literal(int(Outcome.NODE_ERROR)),
 )
 OPEN_JOB = among(job.c.state, OPEN_JOBS)
+
+
+class Within(ColumnElement[bool]):
+    """Whether the bytes `part` are somewhere in the bytes `whole`."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def __init__(self, part: sa.ColumnElement[Any], whole: sa.ColumnElement[Any]) -> None:
+        self.part, self.whole = part, whole
+
+
+@compiles(Within, "sqlite")
+def _within_sqlite(element: Within, compiler: Any, **options: Any) -> str:
+    whole, part = compiler.process(element.whole, **options), compiler.process(element.part, **options)
+    return f"instr({whole}, {part}) > 0"
+
+
+@compiles(Within, "postgresql")
+def _within_postgres(element: Within, compiler: Any, **options: Any) -> str:
+    whole, part = compiler.process(element.whole, **options), compiler.process(element.part, **options)
+    return f"position({part} IN {whole}) > 0"
 
 
 def _at(column: sa.Column[Any], name: str = "") -> sa.BindParameter[Any]:
@@ -143,6 +167,12 @@ def _tasks() -> dict[str, Select]:
         "children": _by(parts.order_by(task.c.start, task.c.ordinal), "task_parent"),
         "settled": _page(
             answered.where(among(task.c.state, SETTLED_TASKS), task.c.ordinal < _at(task.c.ordinal, "stop")),
+            task.c.ordinal,
+        ),
+        "voted": _page(
+            of_job.where(
+                task.c.state == literal(int(TaskState.VALIDATED)), Within(_at(task.c.voters, "voter"), task.c.voters)
+            ),
             task.c.ordinal,
         ),
         "flawed": _by(_page(answered.where(is_flawed()), task.c.ordinal), "task_flawed"),

@@ -109,6 +109,10 @@ class SqlReads(ABC):
     async def flawed(self, job: int, *, after: int = -1, limit: int = 1000) -> list[SettledRow]:
         return await self._many(rows.settled, "flawed", job=job, after=after, limit=page(limit))
 
+    async def voted(self, job: int, node: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
+        wanted = {"after": after, "limit": page(limit), "voter": node.to_bytes(8, "big")}
+        return await self._many(rows.task, "voted", job=job, **wanted)
+
     async def assignments(self, job: int, ordinal: int) -> list[Assignment]:
         return await self._many(rows.assignment, "assignments", job=job, ordinal=ordinal)
 

@@ -45,7 +45,7 @@ _INT: Final = tuple(range(16))  # _INT[state] is the exact int of an IntEnum
 _TASK_STATES: Final = tuple(TaskState)
 _ASSIGNMENT_STATES: Final = tuple(AssignmentState)
 _OUTCOMES: Final = tuple(Outcome)
-TASK_COLUMNS: Final = 17
+TASK_COLUMNS: Final = 18
 _RESULT: Final = 8  # where an assignment's result begins
 
 _spec = msgspec.json.Decoder(JobSpec)
@@ -68,7 +68,7 @@ def _task(task: Task, groups: Groups) -> None:
     groups.setdefault("task", []).append((
         task.job, task.ordinal, task.start, task.stop, _INT[task.state], task.created_at, task.attempts, task.stale,
         task.answer, _INT[task.outcome], task.digest, task.errors, task.parent, task.bound_to, task.wanted,
-        float(task.confidence), task.since,
+        float(task.confidence), task.since, task.voters or None,
     ))  # fmt: skip
 
 
@@ -231,10 +231,11 @@ def job(row: Row) -> Job:
 def task(row: Row) -> Task:
     """From a row of `task`."""
     (job_, ordinal, start, stop, state, created_at, attempts, stale, answer, outcome, digest, errors, parent,
-     bound_to, wanted, confidence, since) = row  # fmt: skip
+     bound_to, wanted, confidence, since, voters) = row  # fmt: skip
     return Task(
         job_, ordinal, start, stop, _TASK_STATES[state], created_at, attempts, stale, answer, _OUTCOMES[outcome],
         digest, errors, parent, bound_to, wanted, confidence, since,
+        voters or b"",
     )  # fmt: skip
 
 

@@ -135,6 +135,7 @@ task = sa.Table(
     _integer("wanted", server_default="1"),
     sa.Column("confidence", sa.Double, nullable=False, server_default="0"),
     _integer("since", server_default="0"),
+    sa.Column("voters", sa.LargeBinary, nullable=True),  # null: none
     sqlite_with_rowid=False,
 )
 

@@ -95,7 +95,7 @@ def task(job_number: int, ordinal: int, state: TaskState = TaskState.IN_PROGRESS
 def full_task(job_number: int, ordinal: int, state: TaskState = TaskState.VALIDATED) -> Task:
     return Task(
         job_number, ordinal, -(1 << 63), (1 << 63) - 1, state, 1 << 50, 2, 3, 1, Outcome.PROGRAM_ERROR, b"\0" * 32, 4, 5, 6,
-        7, 0.6086956521739131, 1,
+        7, 0.6086956521739131, 1, (3).to_bytes(8, "big") + (1 << 60).to_bytes(8, "big"),
     )  # fmt: skip
 
 

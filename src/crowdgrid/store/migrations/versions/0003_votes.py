@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("task", sa.Column("wanted", sa.BigInteger(), nullable=False, server_default="1"))
     op.add_column("task", sa.Column("confidence", sa.Double(), nullable=False, server_default="0"))
     op.add_column("task", sa.Column("since", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("task", sa.Column("voters", sa.LargeBinary(), nullable=True))
     op.create_table(
         "standing",
         sa.Column("node", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False, autoincrement=False),
