@@ -39,8 +39,8 @@ def cut(state: State, job: JobRun, node: NodeRun, units: int) -> tuple[Task, Ass
     job.tasks = ordinal + 1
     job.in_progress += 1
     task = Task(job.number, ordinal, start, stop, TaskState.IN_PROGRESS, state.now, 1)
-    if job.replicates:
-        task = _replace(task, wanted=voting.opening(state, job, ordinal, node.record.number))
+    if job.replicates and (wanted := voting.opening(state, job, ordinal, node.record.number)) > 1:
+        task = _replace(task, wanted=wanted)
     return _give(state, job, task, node, 0)
 
 
@@ -68,7 +68,7 @@ def _give(state: State, job: JobRun, task: Task, node: NodeRun, attempt: int) ->
     state.save(task)
     state.save(assignment)
     state.touch(job)
-    if job.replicates:
+    if task.wanted > 1:
         voting.recount(state, job, task)
     return task, assignment
 

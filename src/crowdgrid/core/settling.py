@@ -36,6 +36,8 @@ def vote(state: State, job: JobRun, task: Task, assignment: Assignment, *, hit: 
     state.touch(job)
     if not job.replicates:
         settle(state, job, task, assignment, 0.0, hit=hit)
+    elif (alone := voting.alone(state, job, task, assignment.node)) > 0.0:
+        settle(state, job, task, assignment, alone, hit=hit)
     elif (decided := voting.cast(state, job, task, assignment, hit=hit)) is not None:
         answer, confidence = decided
         settle(state, job, task, answer.assignment, confidence, hit=answer.hit)
@@ -47,7 +49,7 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
     assert result is not None
     voters = b""
     if job.replicates:
-        voters = voting.voters(job, task.ordinal)
+        voters = voting.voters(job, answer)
         voting.judge(state, job, answer)
         holding.forget_votes(state, job, task.ordinal)
         job.short.discard(task.ordinal)

@@ -74,6 +74,15 @@ def recount(state: State, job: JobRun, task: Task) -> None:
         job.short.discard(task.ordinal)
 
 
+def alone(state: State, job: JobRun, task: Task, node: int) -> float:
+    """The confidence in a node's answer that needs no other, 0.0 if it is not enough: the short way of `cast`, for a
+    task that was given to one node because it may stand alone, and that nobody else has voted on."""
+    if task.wanted > 1 or job.spec.consensus != "bounded_error" or task.ordinal in job.ballots:
+        return 0.0
+    doubt = state.standings.doubt(node, job.kind)
+    return 1.0 - doubt if doubt <= job.spec.error_bound else 0.0
+
+
 def cast(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bool) -> tuple[Vote, float] | None:
     """Count an answer; the vote that decides the task, with its confidence, if that is what it does.
 
@@ -201,9 +210,12 @@ def confidence(state: State, job: JobRun, task: Task, answers: Sequence[Assignme
     return rightness(votes, groups_of(votes), job.spec.collision)[at] if at >= 0 else 0.0
 
 
-def voters(job: JobRun, ordinal: int) -> bytes:
+def voters(job: JobRun, answer: Assignment) -> bytes:
     """The numbers of the nodes that voted on an open task, 8 bytes each: see `model.Task`."""
-    return b"".join([vote.assignment.node.to_bytes(8, "big") for vote in job.ballots.get(ordinal, ())])
+    votes = job.ballots.get(answer.ordinal)
+    if votes is None:
+        return answer.node.to_bytes(8, "big")
+    return b"".join([vote.assignment.node.to_bytes(8, "big") for vote in votes])
 
 
 def judge(state: State, job: JobRun, answer: Assignment) -> None:
