@@ -61,7 +61,7 @@ ANSWER_ERROR_CHARS: Final = 2_000  # why a run has no answer
 ERROR_CHARS: Final = 300  # the line that says what a call raised
 
 # --- agreement -------------------------------------------------------------------------------
-COMPARED_BYTES: Final = 16 << 20  # of an answer that is looked into; larger ones agree when they are the same bytes
+COMPARED_BYTES: Final = 4 << 20  # of an answer that is looked into; larger ones agree when they are the same bytes
 COMPARED_LINES: Final = 1_000_000  # lines in it, where their order does not count
 INTERVALS_BYTES: Final = 1 << 20  # means with their errors in one answer
 INTERVAL_Z_MAX: Final = 100.0  # standard errors two means that agree may differ by

@@ -247,6 +247,7 @@ class Recalled(msgspec.Struct, frozen=True):
     assignments: tuple[Assignment, ...] = ()
     cursor: tuple[int, ...] = ()
     nodes: tuple[Node, ...] = ()
+    close: tuple[tuple[int, int], ...] = ()  # attempts whose answers are the same
 
 
 class Why(msgspec.Struct, frozen=True):

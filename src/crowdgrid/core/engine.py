@@ -197,7 +197,7 @@ def saved(engine: Engine) -> Saved:
     """The engine's open records; nodes are those that hold something or have voted."""
     state = engine.state
     open_tasks = [task for job in state.jobs.values() for task in job.open.values()]
-    votes = [vote.assignment for job in state.jobs.values() for ballot in job.ballots.values() for vote in ballot]
+    votes = [vote.assignment for job in state.jobs.values() for ballot in job.ballots.values() for vote in ballot.votes]
     assignments = [*(lease.assignment for lease in state.leases.values()), *votes]
     return Saved(
         engine.grid(),
@@ -263,7 +263,7 @@ def _restore_task(
             patience = holding.LEASE_MS if known[number].linked else holding.RECONNECT_MS
             holding.hold(state, job, node, Lease(assignment, state.now, patience))
     if job.replicates:
-        task = voting.resume(state, job, task)
+        task = voting.resume(state, job, task, settling.settle)
     if task.state is not TaskState.IN_QUEUE:
         job.in_progress += 1
         # A job that ended and is retried may have left tasks whose assignments are gone.

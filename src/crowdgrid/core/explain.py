@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from crowdgrid.core import unsandboxed
+from typing import TypeAlias
+
+from crowdgrid.core import unsandboxed, voting
 from crowdgrid.core.commands import Why
 from crowdgrid.core.effects import Explanation, Live, LiveNode, Reason, Reply
-from crowdgrid.core.model import JobState, NodeState, TaskState
+from crowdgrid.core.model import JobState, NodeState, Task, TaskState
 from crowdgrid.core.scheduling.eligibility import objections
 from crowdgrid.core.scheduling.ranking import Ranking
 from crowdgrid.core.scheduling.ready import head_of, runnable
@@ -13,6 +15,8 @@ from crowdgrid.core.state import JobRun, NodeRun, State
 from crowdgrid.errors import NotFound
 
 _NODES_SHOWN = 1_000
+_Matched: TypeAlias = tuple[int, ...]
+_Rejected: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
 
 
 def explain(state: State, command: Why, rule: Ranking) -> None:
@@ -90,10 +94,42 @@ def _task(state: State, job: JobRun, ordinal: int, rule: Ranking) -> Explanation
     for held in holders:
         age = (state.now - held.leased_at) / 1000
         reasons.append(Reason(f"Attempt {held.attempt + 1} has been with its node for {age:.1f} s."))
-    if task.state is TaskState.IN_PROGRESS:
-        return Explanation("task", "It is being worked on.", tuple(reasons), tuple(a.node for a in holders))
+    if job.replicates:
+        reasons += _votes(job, task)
+    if task.state is TaskState.IN_PROGRESS and ordinal not in job.short:
+        summary = "Its answers are being compared." if voting.comparing(job, ordinal) else "It is being worked on."
+        return Explanation("task", summary, tuple(reasons), tuple(a.node for a in holders))
     whole = _job(state, job, rule)
-    return Explanation("task", whole.summary, (*reasons, *whole.reasons), whole.matched, whole.rejected)
+    matched, rejected = _voters(state, job, task, whole) if job.replicates else (whole.matched, whole.rejected)
+    summary = whole.summary
+    if whole.matched and not matched:
+        summary = "No connected node may vote on it."
+        reasons.append(Reason("Every node that may run the job has answered it, or another of its owner.", blocks=True))
+    return Explanation("task", summary, (*reasons, *whole.reasons), matched, rejected)
+
+
+def _votes(job: JobRun, task: Task) -> list[Reason]:
+    votes = voting.votes_on(job, task.ordinal)
+    found = [Reason(f"{len(votes)} of {task.wanted} nodes it wants have answered.")]
+    if len(votes) > 1 and not voting.comparing(job, task.ordinal):
+        groups = voting.groups_of(job, job.ballots[task.ordinal])
+        if len(groups) > 1:
+            sizes = ", ".join(str(len(group)) for group in sorted(groups, key=len, reverse=True))
+            found.append(Reason(f"They gave {len(groups)} different answers ({sizes})."))
+    return found
+
+
+def _voters(state: State, job: JobRun, task: Task, whole: Explanation) -> tuple[_Matched, _Rejected]:
+    """Who of those that may run the job may also vote on the task."""
+    matched: list[int] = []
+    rejected = list(whole.rejected)
+    for number in whole.matched:
+        why = voting.objection(state, job, task, state.nodes[number])
+        if why:
+            rejected.append((number, (why,)))
+        else:
+            matched.append(number)
+    return tuple(matched), tuple(rejected)
 
 
 def _node(state: State, number: int) -> Explanation:

@@ -98,7 +98,8 @@ def forget_if_idle(state: State, node: NodeRun) -> None:
 
 def forget_votes(state: State, job: JobRun, ordinal: int) -> list[Vote]:
     """The task is open no longer: the votes there were, and nothing keeps their nodes in memory any more."""
-    votes = job.ballots.pop(ordinal, None) or []
+    ballot = job.ballots.pop(ordinal, None)
+    votes = ballot.votes if ballot is not None else []
     for vote in votes:
         node = state.nodes.get(vote.assignment.node)
         if node is not None:
@@ -124,7 +125,10 @@ def withdraw_all(state: State, job: JobRun, reason: str, *, keep: bool = False) 
                 release(state, held)
                 state.save(_replace(held.assignment, state=AssignmentState.CANCELLED, ended_at=state.now))
         if keep:
-            put_back(state, job, task, GIVEN_BACK, task.stale, reason)
+            wanting, ballot = task, job.ballots.get(task.ordinal)
+            if ballot is not None and len(ballot.votes) >= task.wanted:  # they were being compared
+                wanting = _replace(task, wanted=len(ballot.votes) + 1)
+            put_back(state, job, wanting, GIVEN_BACK, task.stale, reason)
     if not keep:
         for ordinal in list(job.ballots):
             forget_votes(state, job, ordinal)

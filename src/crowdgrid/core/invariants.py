@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crowdgrid import limits
-from crowdgrid.core import holding
+from crowdgrid.core import holding, voting
 from crowdgrid.core.engine import Engine
 from crowdgrid.core.lifecycle import JOB_RUNS, TASK_OPEN
 from crowdgrid.core.model import AssignmentState, JobState, TaskState
@@ -49,7 +49,7 @@ def _check_job(state: State, job: JobRun) -> None:
         assert task.state is not TaskState.IN_QUEUE or ordinal in queued, f"{label}: task {ordinal} waits in no queue"
         if task.state is TaskState.IN_PROGRESS:
             held = any((job.number, ordinal, attempt) in state.leases for attempt in range(task.attempts))
-            assert held, f"{label}: nobody works on task {ordinal}"
+            assert held or voting.comparing(job, ordinal), f"{label}: nobody works on task {ordinal}"
 
 
 def _check_votes(state: State, job: JobRun, queued: set[int]) -> None:
@@ -60,7 +60,7 @@ def _check_votes(state: State, job: JobRun, queued: set[int]) -> None:
     if not job.replicates:
         return
     for ordinal, task in job.open.items():
-        votes, held = job.ballots.get(ordinal, []), holding.holders(state, task)
+        votes, held = voting.votes_on(job, ordinal), holding.holders(state, task)
         nodes = [vote.assignment.node for vote in votes] + [lease.assignment.node for lease in held]
         owners = [vote.owner for vote in votes] + [state.nodes[number].record.owner for number in nodes[len(votes) :]]
         assert len(set(nodes)) == len(nodes), f"{label}: a node works twice on task {ordinal}"
@@ -68,7 +68,8 @@ def _check_votes(state: State, job: JobRun, queued: set[int]) -> None:
         lacks = task.wanted - len(nodes)
         assert lacks >= 0, f"{label}: more nodes than wanted work on task {ordinal}"
         if task.state is TaskState.IN_QUEUE:
-            assert not held and lacks, f"{label}: task {ordinal} waits for nothing"
+            waits = lacks or voting.comparing(job, ordinal)
+            assert not held and waits, f"{label}: task {ordinal} waits for nothing"
         else:
             assert (ordinal in job.short) == (lacks > 0), f"{label}: nobody knows what task {ordinal} wants"
 
@@ -93,7 +94,7 @@ def _check_leases(state: State) -> None:
     voted: dict[int, int] = {}
     for job in state.jobs.values():
         for ballot in job.ballots.values():
-            for vote in ballot:
+            for vote in ballot.votes:
                 voted[vote.assignment.node] = voted.get(vote.assignment.node, 0) + 1
     assert voted == {number: node.votes for number, node in state.nodes.items() if node.votes}, "votes are miscounted"
     held = sum(len(node.held) for node in state.nodes.values())

@@ -151,6 +151,12 @@ def requeue(state: State, job: JobRun, task: Task, why: str, *, stale: bool) -> 
         if job.replicates:
             voting.recount(state, job, task)
         return  # another node still works on it
+    if (
+        job.replicates
+        and voting.comparing(job, task.ordinal)
+        and len(voting.votes_on(job, task.ordinal)) >= task.wanted
+    ):
+        return  # its answers are being compared
     count = task.stale + stale
     if count >= job.spec.stale_ceiling:
         job.in_progress -= 1

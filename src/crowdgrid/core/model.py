@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from crowdgrid import limits
+from crowdgrid.core.trust.comparison import Comparison, Exact
 
 AssignmentKey: TypeAlias = tuple[int, int, int]  # (job, ordinal, attempt)
 
@@ -143,6 +144,7 @@ class JobSpec(msgspec.Struct, frozen=True):
             `trust_weighted`. threshold: the share of trust an answer needs, in (0, 1], for `trust_weighted`.
         error_bound: ε, the chance of a wrong answer that is accepted, in (0, 1), for `bounded_error`.
         collision: q, the chance that two wrong answers are equal, in [0, 1]: 1 for yes or no, nearly 0 for digests.
+        comparison: when two results are the same answer.
         min_trust: trust index a node needs. labels, region, group: where it may run.
         final_after_ms: how long after completion answers may still be re-opened.
         keep_ms: how long the job is kept once it has ended, if that is shorter than the hub's own time; 0 that.
@@ -173,6 +175,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     threshold: float = 0.6
     error_bound: float = 1e-3
     collision: float = 1e-6
+    comparison: Comparison = Exact()
 
 
 # --- what is kept ----------------------------------------------------------------------------

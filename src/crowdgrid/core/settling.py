@@ -38,9 +38,8 @@ def vote(state: State, job: JobRun, task: Task, assignment: Assignment, *, hit: 
         settle(state, job, task, assignment, 0.0, hit=hit)
     elif (alone := voting.alone(state, job, task, assignment.node)) > 0.0:
         settle(state, job, task, assignment, alone, hit=hit)
-    elif (decided := voting.cast(state, job, task, assignment, hit=hit)) is not None:
-        answer, confidence = decided
-        settle(state, job, task, answer.assignment, confidence, hit=answer.hit)
+    else:
+        voting.cast(state, job, task, assignment, settle, hit=hit)
 
 
 def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence: float, *, hit: bool) -> None:

@@ -29,7 +29,7 @@ from crowdgrid.core.model import (
 )
 from crowdgrid.core.trust.policy import Policy
 from crowdgrid.core.trust.standings import Standings, kind_of
-from crowdgrid.core.trust.votes import Vote
+from crowdgrid.core.trust.votes import Ballot
 
 if TYPE_CHECKING:
     from crowdgrid.core.scheduling.eligibility import Needs
@@ -132,7 +132,7 @@ class JobRun:
         if self.unit_bytes and self.units_cut < self.units:
             self.weights.append((self.units_cut, self.units, self.unit_bytes))
         self.open: dict[int, Task] = {}
-        self.ballots: dict[int, list[Vote]] = {}  # of open tasks, as far as there are votes
+        self.ballots: dict[int, Ballot] = {}  # of open tasks, as far as there are votes
         self.short: set[int] = set()  # tasks in progress that want one more node
         self.queue: list[int] = []  # heap of ordinals that want a node; may name tasks that want none any more
         self.rate = 0.0  # units per ms on the mean node

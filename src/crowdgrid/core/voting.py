@@ -8,20 +8,34 @@ and in the queue. Assignments are added when a decision needs them and withdrawn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from math import log
+from typing import Protocol
 
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, jobs
-from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
+from crowdgrid.core import asking, holding, jobs
+from crowdgrid.core.commands import Recalled
+from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, step
 from crowdgrid.core.model import Assignment, AssignmentState, Outcome, Task, TaskState
 from crowdgrid.core.scheduling import offers, ready
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
+from crowdgrid.core.trust.comparators.closeness import classes
+from crowdgrid.core.trust.comparison import Exact
 from crowdgrid.core.trust.consensus import CONSENSUS
 from crowdgrid.core.trust.standings import audited
-from crowdgrid.core.trust.votes import Vote, rightness
+from crowdgrid.core.trust.votes import Answer, Ballot, Vote, answer_of, rightness
 
 _replace = msgspec.structs.replace
+
+
+class Settle(Protocol):
+    """See `settling.settle`."""
+
+    def __call__(
+        self, state: State, job: JobRun, task: Task, answer: Assignment, confidence: float, *, hit: bool
+    ) -> None: ...
 
 
 # --- who ---------------------------------------------------------------------------------------
@@ -53,10 +67,16 @@ def objection(state: State, job: JobRun, task: Task, node: NodeRun) -> str:
     return ""
 
 
+def votes_on(job: JobRun, ordinal: int) -> list[Vote]:
+    """The votes on an open task."""
+    ballot = job.ballots.get(ordinal)
+    return ballot.votes if ballot is not None else []
+
+
 def has_voted(state: State, job: JobRun, task: Task, node: NodeRun) -> bool:
     """Whether there is a vote of this node's, or of its owner's where that is the same."""
     number, owner, once = node.record.number, node.record.owner, state.policy.owners_vote_once
-    votes = job.ballots.get(task.ordinal, ())
+    votes = votes_on(job, task.ordinal)
     return any(vote.assignment.node == number or (once and vote.owner == owner) for vote in votes)
 
 
@@ -65,7 +85,7 @@ def has_voted(state: State, job: JobRun, task: Task, node: NodeRun) -> bool:
 
 def recount(state: State, job: JobRun, task: Task) -> None:
     """See whether a task in progress lacks a node, and have it in the queue if it does."""
-    lacks = task.wanted - len(job.ballots.get(task.ordinal, ())) - len(holding.holders(state, task)) > 0
+    lacks = task.wanted - len(votes_on(job, task.ordinal)) - len(holding.holders(state, task)) > 0
     if lacks and task.ordinal not in job.short:
         job.short.add(task.ordinal)
         holding.enqueue(job, task.ordinal)
@@ -83,8 +103,8 @@ def alone(state: State, job: JobRun, task: Task, node: int) -> float:
     return 1.0 - doubt if doubt <= job.spec.error_bound else 0.0
 
 
-def cast(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bool) -> tuple[Vote, float] | None:
-    """Count an answer; the vote that decides the task, with its confidence, if that is what it does.
+def cast(state: State, job: JobRun, task: Task, answer: Assignment, settle: Settle, *, hit: bool) -> None:
+    """Count an answer, and `settle` the task if that decides it, now or when answers have been compared.
 
     The caller has made sure that its node may vote (`objection`), but for open assignments, which are its own or
     lose to an answer that is here.
@@ -94,24 +114,85 @@ def cast(state: State, job: JobRun, task: Task, answer: Assignment, *, hit: bool
     record = node.record
     doubt = state.standings.doubt(record.number, job.kind)
     vote = Vote(answer, record.owner, hit=hit, doubt=doubt, trust=record.trust)
-    votes = job.ballots.setdefault(task.ordinal, [])
-    votes.append(vote)
+    ballot = job.ballots.get(task.ordinal)
+    if ballot is None:
+        ballot = job.ballots[task.ordinal] = Ballot()
+    ballot.votes.append(vote)
     _withdraw_same(state, job, task, node)
-    decided = _decide(state, job, task, votes)
+    decide(state, job, task, ballot, settle)
+
+
+def decide(state: State, job: JobRun, task: Task, ballot: Ballot, settle: Settle) -> None:
+    """What the votes come to. Where other bytes may be the same answer they are compared first, outside of the engine,
+    and it is decided then."""
+    if not _comparable(job, ballot):
+        there = len(ballot.votes) + len(holding.holders(state, task))
+        if there > task.wanted:  # one came late
+            job.open[task.ordinal] = task = _replace(task, wanted=there)
+            state.save(task)
+        if there == task.wanted and task.state is TaskState.IN_QUEUE:  # likewise, and nobody else need be asked
+            job.in_queue -= 1
+            job.in_progress += 1
+            job.open[task.ordinal] = task = _replace(task, state=step(TASK, (task.state, TaskState.IN_PROGRESS)))
+            state.save(task)
+        elif task.state is TaskState.IN_PROGRESS:
+            _place(state, job, task)
+        _compare(state, job, task, ballot, settle)
+        return
+    decided = _decide(state, job, task, ballot)
     if isinstance(decided, tuple):
-        return votes[decided[0]], decided[1]
-    if decided > limits.VOTES_MAX:
+        vote = ballot.votes[decided[0]]
+        settle(state, job, task, vote.assignment, decided[1], hit=vote.hit)
+    elif decided > limits.VOTES_MAX:
         _give_up(state, job, task)
     else:
         _ask_more(state, job, task, decided)
-    return None
 
 
-def _decide(state: State, job: JobRun, task: Task, votes: list[Vote]) -> tuple[int, float] | int:
-    if len(votes) > 1:
-        _look_again(state, job, votes)
+def comparing(job: JobRun, ordinal: int) -> bool:
+    """Whether answers to an open task are being compared."""
+    ballot = job.ballots.get(ordinal)
+    return ballot is not None and not _comparable(job, ballot)
+
+
+def _comparable(job: JobRun, ballot: Ballot) -> bool:
+    """Whether it is known of all answers which are the same."""
+    if type(job.spec.comparison) is Exact or len(ballot.votes) == 1:
+        return True
+    answers = {answer_of(vote) for vote in ballot.votes}
+    return len(answers) == 1 or answers <= ballot.compared
+
+
+def _compare(state: State, job: JobRun, task: Task, ballot: Ballot, settle: Settle) -> None:
+    first: dict[Answer, int] = {}
+    for vote in ballot.votes:
+        first.setdefault(answer_of(vote), vote.assignment.attempt)
+    answers = {attempt: answer for answer, attempt in first.items()}
+    then = partial(_compared, number=job.number, ordinal=task.ordinal, answers=answers, settle=settle)
+    asking.ask(state, "compare", (job.number, task.ordinal, *first.values()), then)
+
+
+def _compared(
+    state: State, rows: Recalled, *, number: int, ordinal: int, answers: dict[int, Answer], settle: Settle
+) -> None:
+    job = state.jobs.get(number)
+    ballot = job.ballots.get(ordinal) if job is not None else None
+    if job is None or ballot is None or job.state not in JOB_RUNS:
+        return
+    ballot.compared.update(answers.values())
+    for one, other in rows.close:
+        a, b = sorted((answers[one], answers[other]))
+        ballot.close.add((a, b))
+    if _comparable(job, ballot):
+        state.touch(job)
+        decide(state, job, job.open[ordinal], ballot, settle)
+
+
+def _decide(state: State, job: JobRun, task: Task, ballot: Ballot) -> tuple[int, float] | int:
+    if len(ballot.votes) > 1:
+        _look_again(state, job, ballot.votes)
     rule = CONSENSUS[job.spec.consensus]
-    return rule.decide(job.spec, votes, groups_of(votes), least(state, job, task.ordinal))
+    return rule.decide(job.spec, ballot.votes, groups_of(job, ballot), least(state, job, task.ordinal))
 
 
 def _look_again(state: State, job: JobRun, votes: list[Vote]) -> None:
@@ -122,36 +203,58 @@ def _look_again(state: State, job: JobRun, votes: list[Vote]) -> None:
         vote.trust = state.nodes[number].record.trust
 
 
-def groups_of(votes: Sequence[Vote]) -> list[list[int]]:
-    """Which votes are equal, the largest group first."""
-    found: dict[tuple[Outcome, bytes], list[int]] = {}
-    for at, vote in enumerate(votes):
-        result = vote.assignment.result
-        assert result is not None
-        found.setdefault((result.outcome, result.digest), []).append(at)
-    return sorted(found.values(), key=len, reverse=True)
+def groups_of(job: JobRun, ballot: Ballot) -> list[list[int]]:
+    """Which votes are the same answer, the first of each the one that stands for it."""
+    found: dict[Answer, list[int]] = {}
+    for at, vote in enumerate(ballot.votes):
+        found.setdefault(answer_of(vote), []).append(at)
+    if not ballot.close:
+        return list(found.values())
+    near: list[set[int]] = [set() for _ in ballot.votes]
+    for answer, same in found.items():
+        for other, close in found.items():
+            if answer == other or (min(answer, other), max(answer, other)) in ballot.close:
+                for at in same:
+                    near[at].update(close)
+    weights = [_weight(job.spec.consensus, vote) for vote in ballot.votes]
+    chosen = classes([tuple(sorted(each)) for each in near], weights)
+    return [[choice.vote, *(at for at in choice.group if at != choice.vote)] for choice in chosen]
+
+
+def _weight(consensus: str, vote: Vote) -> float:
+    """What a vote counts when closeness has to make groups: a head, its trust, or how unlikely it is to be wrong."""
+    if consensus == "trust_weighted":
+        return vote.trust
+    return -log(vote.doubt) if consensus == "bounded_error" else 1.0
 
 
 def _ask_more(state: State, job: JobRun, task: Task, wanted: int) -> None:
     open_now = holding.holders(state, task)
-    surplus = len(job.ballots[task.ordinal]) + len(open_now) - wanted
+    surplus = len(votes_on(job, task.ordinal)) + len(open_now) - wanted
     for held in reversed(open_now[len(open_now) - surplus :] if surplus > 0 else []):
         withdraw(state, held, "It is not needed to decide the task.")
         open_now.remove(held)
     if open_now or task.state is TaskState.IN_QUEUE:
         moved = _replace(task, wanted=wanted)
+        job.open[task.ordinal] = moved
+        state.save(moved)
+        if moved.state is TaskState.IN_PROGRESS:
+            recount(state, job, moved)
     else:
-        path = (task.state, TaskState.COMPLETED, TaskState.IN_QUEUE)
-        moved = _replace(task, wanted=wanted, state=step(TASK, path))
-        job.in_progress -= 1
-        job.in_queue += 1
-        job.short.discard(task.ordinal)
-        holding.enqueue(job, task.ordinal)
-        ready.wake(state, job)
+        _wait(state, job, _replace(task, wanted=wanted))
+
+
+def _wait(state: State, job: JobRun, task: Task) -> None:
+    """Nobody works on a task in progress, and it wants one more node."""
+    moved = _replace(task, state=step(TASK, (task.state, TaskState.COMPLETED, TaskState.IN_QUEUE)))
+    job.in_progress -= 1
+    job.in_queue += 1
+    job.short.discard(task.ordinal)
     job.open[task.ordinal] = moved
+    holding.enqueue(job, task.ordinal)
+    ready.wake(state, job)
     state.save(moved)
-    if moved.state is TaskState.IN_PROGRESS:
-        recount(state, job, moved)
+    state.touch(job)
 
 
 def _give_up(state: State, job: JobRun, task: Task) -> None:
@@ -162,12 +265,12 @@ def _give_up(state: State, job: JobRun, task: Task) -> None:
     else:
         job.in_progress -= 1
     over = _replace(task, state=step(TASK, (task.state, TaskState.COMPLETED, TaskState.ABANDONED)))
-    jobs.abandon(state, job, over, f"{len(job.ballots[task.ordinal])} nodes answered a task and did not agree.")
+    jobs.abandon(state, job, over, f"{len(votes_on(job, task.ordinal))} nodes answered a task and did not agree.")
 
 
 def take_back(state: State, job: JobRun, task: Task, attempt: int) -> None:
     """A node withdraws its vote on an open task: as if it had not been asked."""
-    votes = job.ballots[task.ordinal]
+    votes = votes_on(job, task.ordinal)
     gone = next((vote for vote in votes if vote.assignment.attempt == attempt), None)
     if gone is None:
         return
@@ -178,7 +281,16 @@ def take_back(state: State, job: JobRun, task: Task, attempt: int) -> None:
     node.votes -= 1
     holding.forget_if_idle(state, node)
     if task.state is TaskState.IN_PROGRESS:
+        _place(state, job, task)
+
+
+def _place(state: State, job: JobRun, task: Task) -> None:
+    """Where a task in progress belongs now that it has more votes, or fewer."""
+    held = holding.holders(state, task)
+    if held:
         recount(state, job, task)
+    elif len(votes_on(job, task.ordinal)) < task.wanted:
+        _wait(state, job, task)
 
 
 def _withdraw_same(state: State, job: JobRun, task: Task, node: NodeRun) -> None:
@@ -205,36 +317,34 @@ def withdraw(state: State, held: Lease, why: str) -> None:
 
 def confidence(state: State, job: JobRun, task: Task, answers: Sequence[Assignment]) -> float:
     """The chance, with what is known now, that a settled task's answer is right; 0.0 if it is not among `answers`."""
-    votes = [Vote(each, "", hit=False, doubt=state.standings.doubt(each.node, job.kind), trust=0.0) for each in answers]
-    at = next((at for at, vote in enumerate(votes) if vote.assignment.attempt == task.answer), -1)
-    return rightness(votes, groups_of(votes), job.spec.collision)[at] if at >= 0 else 0.0
+    ballot = Ballot()
+    for each in answers:
+        ballot.votes.append(Vote(each, "", hit=False, doubt=state.standings.doubt(each.node, job.kind), trust=0.0))
+    at = next((at for at, vote in enumerate(ballot.votes) if vote.assignment.attempt == task.answer), -1)
+    return rightness(ballot.votes, groups_of(job, ballot), job.spec.collision)[at] if at >= 0 else 0.0
 
 
 def voters(job: JobRun, answer: Assignment) -> bytes:
     """The numbers of the nodes that voted on an open task, 8 bytes each: see `model.Task`."""
-    votes = job.ballots.get(answer.ordinal)
-    if votes is None:
+    ballot = job.ballots.get(answer.ordinal)
+    if ballot is None:
         return answer.node.to_bytes(8, "big")
-    return b"".join([vote.assignment.node.to_bytes(8, "big") for vote in votes])
+    return b"".join([vote.assignment.node.to_bytes(8, "big") for vote in ballot.votes])
 
 
 def judge(state: State, job: JobRun, answer: Assignment) -> None:
     """The task is settled by `answer`: what its votes say about those who gave them."""
-    votes = job.ballots.get(answer.ordinal, [])
+    votes = votes_on(job, answer.ordinal)
     if len(votes) < 2:
         return
-    groups = groups_of(votes)
+    groups = groups_of(job, job.ballots[answer.ordinal])
     right = rightness(votes, groups, job.spec.collision)
-    settled = answer.result
-    assert settled is not None
-    for vote, chance in zip(votes, right, strict=True):
-        given = vote.assignment.result
-        assert given is not None
-        agrees = (given.outcome, given.digest) == (settled.outcome, settled.digest)
+    won = next(group for group in groups if any(votes[at].assignment is answer for at in group))
+    for at, (vote, chance) in enumerate(zip(votes, right, strict=True)):
         standing = state.standings.learn(vote.assignment.node, job.kind, chance, state.now)
         state.save(standing)
         state.moved.append((standing, vote.doubt))
-        _move_trust(state, vote.assignment.node, agrees)
+        _move_trust(state, vote.assignment.node, at in won)
 
 
 def _move_trust(state: State, number: int, agrees: bool) -> None:
@@ -263,16 +373,19 @@ def recall_vote(state: State, job: JobRun, answer: Assignment, node: NodeRun) ->
         return
     node.votes += 1
     doubt = state.standings.doubt(record.number, job.kind)
-    votes = job.ballots.setdefault(answer.ordinal, [])
-    votes.append(Vote(answer, record.owner, hit=False, doubt=doubt, trust=record.trust))
+    ballot = job.ballots.setdefault(answer.ordinal, Ballot())
+    ballot.votes.append(Vote(answer, record.owner, hit=False, doubt=doubt, trust=record.trust))
 
 
-def resume(state: State, job: JobRun, task: Task) -> Task:
-    """The task as it goes on when its votes are here. More than were waited for may have come while its job had ended,
-    and nobody decided then: one more is asked for, and decides."""
+def resume(state: State, job: JobRun, task: Task, settle: Settle) -> Task:
+    """The task as it goes on when its votes are here. What was being compared is compared anew. More votes than were
+    waited for may have come while its job had ended, and nobody decided then: one more is asked for, and decides."""
     held = holding.holders(state, task)
-    there = len(job.ballots.get(task.ordinal, ())) + len(held)
-    idle = not held
+    there = len(votes_on(job, task.ordinal)) + len(held)
+    waits = comparing(job, task.ordinal)
+    if waits:
+        _compare(state, job, task, job.ballots[task.ordinal], settle)
+    idle = not held and not (waits and task.state is TaskState.IN_PROGRESS)
     if there + idle <= task.wanted:
         return task
     more = _replace(task, wanted=there + idle)

@@ -123,7 +123,7 @@ def build(
     """A hub, wired and not yet started; store, blobs and clock as the settings say unless given."""
     store = store or _store(settings)
     blobs = blobs or _blobs(settings)
-    keeper = Keeper(store, clock=clock, ranking=settings.ranking)
+    keeper = Keeper(store, clock=clock, ranking=settings.ranking, blobs=blobs)
     access = Access(keeper.now)
     inputs = Inputs(store, blobs)
     programs = Programs(keeper, blobs)

@@ -28,6 +28,7 @@ from typing import Any
 import msgspec
 
 from crowdgrid import limits
+from crowdgrid.blobs import Blobs
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.engine import Engine, restore
@@ -71,6 +72,7 @@ class Keeper:
     Args:
         store: where records are kept; opened by `start`.
         clock: engine time. ranking: the hub's scheduling rule. policy: what it has decided about trust.
+        blobs: where answers are that were too large for a row; for comparing them.
 
     Attributes:
         problem: "" while it works, else one sentence why not.
@@ -88,6 +90,7 @@ class Keeper:
         clock: Clock | None = None,
         ranking: str = "priority_fit",
         policy: Policy = POLICY,
+        blobs: Blobs | None = None,
     ) -> None:
         self.store = store
         self.problem = "The hub is starting."
@@ -102,6 +105,7 @@ class Keeper:
         self._clock = clock or Clock()
         self._ranking = ranking
         self._policy = policy
+        self.blobs = blobs
         self._engine: Engine
         self._urgent: deque[tuple[c.Command, asyncio.Future[Any] | None]] = deque()
         self._bulk: deque[tuple[c.Command, asyncio.Future[Any] | None]] = deque()
@@ -363,7 +367,7 @@ class Keeper:
 
     async def _recall(self, effect: e.Recall, engine: Engine) -> None:
         try:
-            rows = await recall(self.store, effect)
+            rows = await recall(self.store, effect, self.blobs)
         except CrowdgridError as error:
             if engine is self._engine and not self.problem:
                 self._unread = error  # the engine waits for these rows, and would for ever

@@ -24,6 +24,7 @@ from crowdgrid import ids as naming
 from crowdgrid import limits
 from crowdgrid.core import commands, reducing, splitting
 from crowdgrid.core.model import PICKLED, UNSANDBOXED, Chunk, Items, Job, JobSpec, JobState
+from crowdgrid.core.trust import comparison
 from crowdgrid.core.trust.consensus import CONSENSUS
 from crowdgrid.errors import BadInput, BadProgram, Conflict, NotFound, TooLarge
 from crowdgrid.hub.access import Place, Principal, Verb, authorize
@@ -348,6 +349,14 @@ def _check_agreement(request: JobRequest) -> None:
     if not limits.ERROR_BOUND_LEAST <= request.error_bound < 1:
         least = limits.ERROR_BOUND_LEAST
         raise BadInput(f"error_bound is {request.error_bound:g}; it may be at least {least:g} and less than 1.")
+    comparison.check(request.comparison)
+    if isinstance(request.comparison, comparison.Program):
+        raise BadInput("A comparator of your own is not offered yet.", hint="Use numeric, interval or unordered_lines.")
+    if request.comparison != comparison.Exact() and request.consensus == "single":
+        raise BadInput(
+            "Where one result settles a task there is nothing to compare it with.",
+            hint='Use consensus "majority", "trust_weighted" or "bounded_error".',
+        )
     if request.overlap > 1 and request.consensus not in ("majority", "trust_weighted"):
         raise BadInput(
             f"An overlap of {request.overlap} nodes needs a consensus that counts them.",

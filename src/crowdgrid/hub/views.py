@@ -48,7 +48,11 @@ class AssignmentInfo(msgspec.Struct, frozen=True):
 
 
 class TaskInfo(msgspec.Struct, frozen=True):
-    """One task; `assignments` only where one task is asked for."""
+    """One task; `assignments` only where one task is asked for.
+
+    `wanted`: nodes that are to be at work on it or to have answered. `confidence` of its answer, 0 where the job's
+    consensus does not judge: the chance that it is right, or for `trust_weighted` the share of trust that gave it.
+    """
 
     id: str
     ordinal: int
@@ -61,6 +65,8 @@ class TaskInfo(msgspec.Struct, frozen=True):
     outcome: str | None = None
     errors: int = 0
     parent: int = -1
+    wanted: int = 1
+    confidence: float = 0.0
     assignments: list[AssignmentInfo] = []
 
 
@@ -90,6 +96,7 @@ class ResultInfo(msgspec.Struct, frozen=True):
     node: str = ""
     size: int = 0
     blob: str = ""
+    confidence: float = 0.0
     answers: list[AnswerInfo] = []
 
 
@@ -205,6 +212,8 @@ def task_info(task: Task, ids: PublicIds, assignments: Sequence[AssignmentInfo] 
         outcome=task.outcome.name.lower() if task.answer >= 0 else None,
         errors=task.errors,
         parent=task.parent,
+        wanted=task.wanted,
+        confidence=task.confidence,
         assignments=list(assignments),
     )
 
@@ -263,6 +272,7 @@ def result_info(
         node=node,
         size=result.size if result else 0,
         blob=result.blob if result else "",
+        confidence=task.confidence,
         answers=[answer_info(answer) for answer in answers],
     )
 

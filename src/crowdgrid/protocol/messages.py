@@ -16,6 +16,7 @@ import msgspec
 
 from crowdgrid import limits
 from crowdgrid.core.model import Counts, JobSpec, Outcome, Split, Verdict
+from crowdgrid.core.trust.comparison import Comparison, Exact
 from crowdgrid.protocol.packing import Input
 
 VERSION = 1
@@ -280,6 +281,7 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error_bound: float = 1e-3
     collision: float = 1e-6
     final_after_ms: int = -1
+    comparison: Comparison = Exact()
 
 
 class Open(Message, tag="open"):

@@ -71,6 +71,10 @@ class Rig(MemoryGrid):
         )
         return job.number
 
+    def cancel(self, job: int) -> None:
+        """End a job at its owner's word."""
+        self.do(c.Cancel(job, "No longer needed."))
+
     def append(self, job: int, first: int, count: int, *, size: int = 0) -> e.Appended:
         """Append `count` units; with `size` (bytes, together) they are kept as a blob."""
         chunk = Chunk(job, first, count, size, blob="b" * 64) if size else Chunk(job, first, count, count, b"x")

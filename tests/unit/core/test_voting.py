@@ -167,9 +167,9 @@ def test_a_late_answer_of_a_node_that_has_voted_does_not_count() -> None:
     assert again != early
     assert rig.report(node, again) == [Verdict.COUNTED]
     assert rig.report(node, early) == [Verdict.LATE_UNNEEDED]
-    assert len(rig.run(job).ballots[0]) == 1
+    assert len(rig.run(job).ballots[0].votes) == 1
     rig.restart()
-    assert [vote.assignment.key for vote in rig.run(job).ballots[0]] == [again]
+    assert [vote.assignment.key for vote in rig.run(job).ballots[0].votes] == [again]
 
 
 def test_a_vote_taken_back_is_asked_for_again() -> None:
@@ -263,7 +263,7 @@ def test_votes_and_standings_survive_a_restart(consensus: str) -> None:
     assert known
     rig.restart()
     assert rig.engine.state.standings.all() == known
-    assert [vote.assignment.node for vote in rig.run(job).ballots[1]] == [a]
+    assert [vote.assignment.node for vote in rig.run(job).ballots[1].votes] == [a]
     for node in (a, b, c_):
         rig.connect(node)
     rig.report(b, *[key for node, key in leased if node == b and key[1] == 1])

@@ -37,6 +37,7 @@ from crowdgrid.core.model import (
     Task,
     Verdict,
 )
+from crowdgrid.core.trust.comparison import Exact, Numeric
 from crowdgrid.core.unsandboxed import admits
 from crowdgrid.errors import CrowdgridError
 from tests.unit.core.memory_grid import MemoryGrid, now_done
@@ -219,6 +220,7 @@ class World(MemoryGrid):
             threshold=dice.pick((0.6, 0.9)),
             error_bound=dice.pick((0.5, 0.01)),
             collision=dice.pick((1.0, 1e-6)),
+            comparison=Exact() if dice.below(3) else Numeric(),
         )
         owner, name = dice.pick(OWNERS), dice.pick(("", "x", "y"))
         key = dice.pick(("", f"k{dice.below(3)}"))
@@ -365,7 +367,7 @@ class World(MemoryGrid):
         kind = dice.below(12)
         hit = not dice.below(8)
         outcome = {0: Outcome.PROGRAM_ERROR, 1: Outcome.NODE_ERROR}.get(kind, Outcome.OK)
-        payload = answer_of(task) if outcome is Outcome.OK else b""
+        payload = answer_of(task) + dice.pick((b"", b"", b"\n", b" ")) if outcome is Outcome.OK else b""
         digest = hashlib.sha256(payload or b"error").digest()
         error = "" if outcome is Outcome.OK else "It went wrong."
         wall_ms = dice.pick((1, 10, 1_000))

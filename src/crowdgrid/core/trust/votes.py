@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import fsum
+from typing import TypeAlias
 
-from crowdgrid.core.model import Assignment
+from crowdgrid.core.model import Assignment, Outcome
 from crowdgrid.core.trust.belief import chances
+
+Answer: TypeAlias = tuple[Outcome, bytes]
 
 
 class Vote:
@@ -25,6 +28,29 @@ class Vote:
         self.hit = hit
         self.doubt = doubt
         self.trust = trust
+
+
+class Ballot:
+    """The votes on one open task, and which different answers of theirs are close enough to be the same.
+
+    Attributes:
+        votes: in the order they were counted. compared: the answers, by outcome and digest, that were compared with
+            one another. close: pairs of them that are the same by the job's comparison, the lesser first.
+    """
+
+    __slots__ = ("close", "compared", "votes")
+
+    def __init__(self) -> None:
+        self.votes: list[Vote] = []
+        self.compared: set[Answer] = set()
+        self.close: set[tuple[Answer, Answer]] = set()
+
+
+def answer_of(vote: Vote) -> Answer:
+    """What is compared when bytes are: outcome and digest."""
+    result = vote.assignment.result
+    assert result is not None
+    return result.outcome, result.digest
 
 
 def rightness(votes: Sequence[Vote], groups: Sequence[Sequence[int]], collision: float) -> list[float]:

@@ -1,6 +1,6 @@
 """Port: when two results of one task are the same answer. One file a way; all of it pure.
 
-    settings.py    what a job may ask for; `check`
+    ../comparison.py    what a job may ask for; `check`
     exact, numeric, interval, unordered_lines      the ways
     text, npy, leaves, tolerance                   what `numeric` and `interval` read, and when numbers are close
     items.py       tasks of several runs: run by run
@@ -35,8 +35,8 @@ from crowdgrid.core.trust.comparators.content import Content, content_of
 from crowdgrid.core.trust.comparators.exact import Exact
 from crowdgrid.core.trust.comparators.interval import Interval
 from crowdgrid.core.trust.comparators.numeric import Numeric
-from crowdgrid.core.trust.comparators.settings import Comparison, check
 from crowdgrid.core.trust.comparators.unordered_lines import UnorderedLines
+from crowdgrid.core.trust.comparison import Comparison, check
 from crowdgrid.errors import BadInput
 
 __all__ = [

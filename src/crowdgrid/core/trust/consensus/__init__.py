@@ -39,7 +39,7 @@ class Consensus(Protocol):
 
         Args:
             votes: at least one, in the order of their attempts.
-            groups: which of them are equal, the one that weighs most first; each vote is in one.
+            groups: which of them are the same answer; each vote is in one, and the first of a group stands for it.
             least: votes there must be in any case: more than one for a task that is audited.
         """
         ...

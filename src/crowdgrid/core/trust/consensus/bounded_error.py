@@ -33,7 +33,7 @@ class BoundedError:
             right = 1.0 - votes[0].doubt
             return (0, right) if least <= 1 and votes[0].doubt <= spec.error_bound else 2
         chances = rightness(votes, groups, spec.collision)
-        best = max(range(len(votes)), key=lambda at: (chances[at], -at))
+        best = max(groups, key=lambda group: chances[group[0]])[0]
         if len(votes) >= least and 1.0 - chances[best] <= spec.error_bound:
             return best, chances[best]
         return len(votes) + 1

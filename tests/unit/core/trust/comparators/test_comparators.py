@@ -15,7 +15,7 @@ from crowdgrid.core.model import Outcome, Result
 from crowdgrid.core.reducing import Answer, pack_answers
 from crowdgrid.core.trust import comparators
 from crowdgrid.core.trust.comparators import COMPARATORS, Candidate, Content, candidate, comparator, content_of, same
-from crowdgrid.core.trust.comparators.settings import (
+from crowdgrid.core.trust.comparison import (
     Comparison,
     Exact,
     Interval,
