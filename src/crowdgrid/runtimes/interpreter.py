@@ -43,7 +43,9 @@ from crowdgrid.runtimes.output import Ring
 from crowdgrid.runtimes.progress import NOTES_AT, NUMBER_SHIFT, PRINTED, STATE, WHERE_SIGNAL, Progress, now_ms
 
 PROGRAMS_LOADED: Final = 16
-FLUSH_MS: Final = 2
+FLUSH_MS: Final = (
+    5  # each time wakes the pool, which gives a batch away whole; what is not sent runs again after a crash
+)
 LARGE_BYTES: Final = 1 << 20  # a result that is sent before the next run begins
 RESERVE_BYTES: Final = 16 << 20  # what the interpreter itself may come to need
 UNBOUNDED: Final = -1
