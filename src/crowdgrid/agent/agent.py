@@ -34,6 +34,7 @@ from crowdgrid.runtimes import Runtime
 
 NO_PROGRAM: Final = frozenset({"echo"})  # runtimes that run none
 _ID_BYTES: Final = 16
+_REST_SHARE: Final = 0.5  # of the time what waits here takes, reports may rest
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +225,7 @@ class Agent:
         self.slots.evict()  # the hub may call this node's owner something else than before
         if self.reporter is None:
             self.reporter = self._open_reporter(welcome.grid)
+            self.reporter.rest = self._rest
         self._offered = 0
         self._hold_until = 0.0
         self.pulse.begin(welcome.heartbeat_ms)
@@ -409,6 +411,10 @@ class Agent:
             self._offered = want
             memory = min(self.slots.memory_bytes, limits.MEMORY_BYTES_MAX)
             self.link.send(m.Fetch(want, max(self.slots.milli_cpus, 1000), memory))
+
+    def _rest(self) -> float:
+        """Seconds reports may rest: there is work for longer, and another report before it is done."""
+        return self.slots.queued_seconds / self.slots.workers * _REST_SHARE
 
     def _withdraw(self) -> None:
         """Take the standing offer back, even if it should be used up: leases and offers may have crossed."""

@@ -4,6 +4,11 @@ At most one report frame is in flight. What is answered meanwhile waits and shar
 under load a signature covers hundreds of results and an idle agent answers at once. Without a link, or
 behind a slow one, what waits is signed and spooled after `SEAL_SECONDS`.
 
+A report costs hub and agent a signature, a transaction and several wake-ups, more than many a task. So while there is
+work here for a while (`rest` says for how long), some time is left between two reports and results go together. When
+nothing is left to do, or nothing was sent for that long, an answer is reported at once: who waits for a single call, or
+for each in turn, waits for no other.
+
 Only silence is retried: a frame whose verdicts do not come within `SILENCE_SECONDS`, or whose link is lost, is
 sent again, without the results that were judged. Any verdict settles a result.
 
@@ -30,6 +35,7 @@ from crowdgrid.protocol import signing
 from crowdgrid.protocol.messages import Message, Report, ResultEntry
 
 SEAL_SECONDS: Final = 0.1
+REST_SECONDS: Final = 0.05  # the most between two reports, for the sake of those to come
 SILENCE_SECONDS: Final = 15.0
 UPLOAD_AGAIN_SECONDS: Final = 2.0
 UPLOADS: Final = 30  # tries while there is a link
@@ -52,6 +58,9 @@ class Reporter:
         upload: puts a payload as a blob: `await upload(digest, payload)`.
         give_up: is told assignments whose answer cannot be delivered, and why.
         clock: monotonic seconds.
+
+    Attributes:
+        rest: how many seconds there may be between two reports now.
     """
 
     def __init__(
@@ -67,6 +76,8 @@ class Reporter:
         self.verdicts: dict[str, int] = {}  # how many of each there were
         self._spool, self._key, self._grid = spool, key, grid
         self._send, self._upload, self._give_up, self._clock = send, upload, give_up, clock
+        self.rest: Callable[[], float] = lambda: 0.0
+        self._rested: asyncio.TimerHandle | None = None
         self._up = False
         self._waiting: list[Answered] = []  # not signed yet
         self._waiting_bytes = 0
@@ -117,7 +128,7 @@ class Reporter:
 
     def flush(self) -> None:
         """Send what can be sent now."""
-        if not self._up or self._flying:
+        if not self._up or self._flying or self._resting():
             return
         self._seal_waiting()
         left, room = limits.FRAME_TASKS, REPORT_BYTES
@@ -186,6 +197,8 @@ class Reporter:
         self._seal_waiting()
         for task in list(self._uploads.values()):
             task.cancel()
+        if self._rested:
+            self._rested.cancel()
         self._spool.close()
 
     # --- signing and spooling ---
@@ -223,6 +236,21 @@ class Reporter:
             self._spool.forget(number)
 
     # --- sending ---
+
+    def _resting(self) -> bool:
+        """Whether what waits had better wait for more. Then it is looked at again in time."""
+        if self._unsent or not self._waiting:
+            return False
+        left = self._sent_at + min(self.rest(), REST_SECONDS) - self._clock()
+        if left <= 0:
+            return False
+        if self._rested is None:
+            self._rested = asyncio.get_running_loop().call_later(left, self._go_on)
+        return True
+
+    def _go_on(self) -> None:
+        self._rested = None
+        self.flush()
 
     def _report(self, batch: Batch) -> Report:
         owed = self._owed[batch.number]

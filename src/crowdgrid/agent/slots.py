@@ -142,11 +142,7 @@ class Slots:
     @property
     def queued_seconds(self) -> float:
         """How long one worker would need for what waits, as far as is known."""
-        return sum(
-            len(queue.waiting) * queue.waiting[-1].run_count * queue.run_seconds
-            for queue in self._queues.values()
-            if queue.waiting
-        )
+        return sum([queue.waiting_seconds for queue in self._queues.values() if queue.waiting])
 
     def queue_of(self, spec: LeaseSpec) -> JobQueue:
         """The queue of this spec, a new one if there is none. Raises ValueError for a bad program digest."""

@@ -25,6 +25,7 @@ from crowdgrid.runtimes import Finished, Group, Limits, Result, Results, Runs
 from crowdgrid.runtimes import Outcome as Ran
 
 _PACKED: Final = frozenset({"items", "grid"})  # splits whose units are runs of their own
+_SOME: Final = 8
 _SLOWER, _FASTER = 0.3, 0.6  # weights of a new measurement: a first one includes loading the program
 # Looking a member up in its enumeration takes longer than all else that is done for a trivial run.
 _RAN_OK: Final = Ran.OK
@@ -44,6 +45,15 @@ class JobQueue:
         self.waiting: deque[Held] = deque()
         self.path = ""  # where the program is, once it is here
         self.run_seconds = 0.0  # moving average of one run, 0 unknown
+
+    @property
+    def waiting_seconds(self) -> float:
+        """About how long one worker would need for what waits: a few tasks stand for all. 0 while nothing is known."""
+        count = len(self.waiting)
+        if not count or not self.run_seconds:
+            return 0.0
+        some = [self.waiting[at].run_count for at in range(0, count, -(-count // _SOME))]
+        return count * sum(some) / len(some) * self.run_seconds
 
     def observe(self, seconds: float, runs: int) -> None:
         """`runs` runs took `seconds` together."""

@@ -161,6 +161,22 @@ def room(story: Callable[[Room], Coroutine[Any, Any, None]]) -> Callable[[Path],
 
 
 @room
+async def test_reports_rest_only_while_there_is_more_to_run(r: Room) -> None:
+    r.up()
+    assert r.agent.reporter is not None
+    assert r.agent.reporter.rest() == 0.0
+    await r.assign(8)
+    assert r.agent.reporter.rest() == 0.0, "nobody knows how long they take"
+    r.now += 2.0
+    await r.gate.open(0)
+    assert r.agent.slots.queued_seconds > 0
+    assert 0 < r.agent.reporter.rest() < r.agent.slots.queued_seconds
+    for number in range(1, 8):
+        await r.gate.open(number)
+    assert r.agent.reporter.rest() == 0.0
+
+
+@room
 async def test_after_welcome_it_names_what_it_holds_before_it_offers(r: Room) -> None:
     r.up()
     first, second = r.line.sent

@@ -75,6 +75,69 @@ def answered(number: int, payload: bytes = b"42", blob: bytes = b"") -> Answered
     return Answered(entry, signing.leaf_hash(name(number)), blob)
 
 
+def test_while_there_is_work_for_long_reports_rest_and_results_go_together(desk: Desk) -> None:
+    """A report costs more than many a task; who waits for the last one waits no longer."""
+
+    async def story() -> None:
+        rest = 0.03
+        desk.reporter.rest = lambda: rest
+        desk.reporter.link_up()
+        desk.reporter.add(answered(1))
+        desk.reporter.flush()
+        assert desk.sent_numbers() == [[1]], "nothing was sent for long"
+        desk.judge(1)
+        for number in (2, 3):
+            desk.now += 0.01
+            desk.reporter.add(answered(number))
+            desk.reporter.flush()
+            assert desk.sent_numbers() == [[1]]
+        rest = 0.0
+        desk.reporter.flush()
+        assert desk.sent_numbers() == [[1], [2, 3]], "nothing is left to do"
+        desk.judge(2, 3)
+        rest = 1e9
+        desk.now += module.REST_SECONDS
+        desk.reporter.add(answered(4))
+        desk.reporter.flush()
+        assert desk.sent_numbers()[2:] == [[4]], "no rest is longer than that"
+
+    asyncio.run(story())
+
+
+def test_a_rest_ends_by_itself_and_what_rested_outlives_the_reporter(desk: Desk) -> None:
+    async def story() -> None:
+        desk.reporter.rest = lambda: 0.01
+        desk.reporter.link_up()
+        for number in (1, 2):
+            desk.reporter.add(answered(number))
+            desk.reporter.flush()
+            if number == 1:
+                desk.judge(1)
+        assert desk.sent_numbers() == [[1]]
+        desk.now += 0.01
+        while len(desk.sent) < 2:  # noqa: ASYNC110 - the loop's own clock wakes it
+            await asyncio.sleep(0)
+        desk.judge(2)
+        desk.reporter.add(answered(3))
+        desk.reporter.flush()
+        desk.reporter.abandon()
+        assert len(desk.sent) == 2
+
+    asyncio.run(story())
+    assert desk.restarted().reporter.held == [name(3)]
+
+
+def test_what_is_sent_again_does_not_rest(desk: Desk) -> None:
+    """After a lost link the hub has waited long enough."""
+    desk.reporter.rest = lambda: 0.03
+    desk.reporter.link_up()
+    desk.reporter.add(answered(1))
+    desk.reporter.flush()
+    desk.reporter.link_down()
+    desk.reporter.link_up()
+    assert desk.sent_numbers() == [[1], [1]]
+
+
 def test_an_idle_link_reports_at_once_and_a_busy_one_together(desk: Desk) -> None:
     desk.reporter.link_up()
     for number in range(1, 6):

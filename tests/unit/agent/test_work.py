@@ -164,6 +164,17 @@ def test_the_part_done_is_answered_as_the_lease_it_got() -> None:
     assert packing.unpack_answers(made.entry.payload) == [Answer(True, b"A")]
 
 
+def test_how_long_what_waits_takes_is_told_from_a_few() -> None:
+    one = held("items", stop=7)
+    queue = one.queue
+    queue.waiting.extend([one, held("items", stop=9)] * 10)
+    assert queue.waiting_seconds == 0.0
+    queue.observe(0.1, 1)
+    assert queue.waiting_seconds == pytest.approx(10 * (2 + 4) * 0.1, rel=0.5)
+    queue.waiting.clear()
+    assert queue.waiting_seconds == 0.0
+
+
 def test_how_long_runs_take_is_learned_quickly_downwards_and_slowly_upwards() -> None:
     """The first run includes loading the program; it must not stand for all that follow."""
     queue = held().queue
