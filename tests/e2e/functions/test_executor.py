@@ -199,6 +199,31 @@ def test_an_initializer_runs_once_in_each_worker(grid: cg.Grid) -> None:
         assert {f.result(SECONDS) for f in [executor.submit(begun, x) for x in range(10)]} == {"7"}
 
 
+BEGINNING: Final = """
+import crowdgrid as cg
+
+def begin(value):
+    global FACTOR
+    FACTOR = value
+
+def times(x):
+    return FACTOR * x
+
+with cg.local() as grid:
+    for bound in (None, 2):
+        with cg.Executor(grid, max_workers=bound, initializer=begin, initargs=(7,)) as executor:
+            print(executor.submit(times, 6).result(), *executor.map(times, range(3)))
+"""
+
+
+def test_what_an_initializer_sets_in_a_script_is_seen_by_its_functions(tmp_path: Path) -> None:
+    """What initializers are for; the functions of a script are sent by value, each with globals of its own."""
+    script = tmp_path / "beginning.py"
+    script.write_text(BEGINNING)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert (done.stderr, done.stdout) == ("", "42 0 7 14\n" * 2)
+
+
 EXITING: Final = """
 import pathlib, sys, time
 import crowdgrid as cg

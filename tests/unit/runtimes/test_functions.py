@@ -415,6 +415,40 @@ def test_an_initializer_with_the_pickle_codec() -> None:
     assert found == [1, 1, 2]
 
 
+def test_what_an_initializer_sets_in_a_script_is_there_for_its_functions() -> None:
+    """Each is pickled with globals of its own, as what is defined in a script is."""
+    names: dict[str, Any] = {"__name__": "script", "KNOWN": 0}
+    exec(SCRIPT, names)  # noqa: S102 - as the interpreter does with a script
+    known, new, made = names["known"], names["new"], names["Made"]()
+    begin = names["begin"]
+    programs = [
+        capture(fn, codec="pickle", environment="script", initializer=begin, initargs=(5,)).program
+        for fn in (known, new, made, functools.partial(new))
+    ]
+    found = [loads(load(read(program)).call(dumps(((), {})))) for program in programs]
+    assert found == [5, 6, 5, 6]
+    assert names["KNOWN"] == 0
+    other = capture(known, codec="pickle", environment="another script").program
+    assert loads(load(read(other)).call(dumps(((), {})))) == 0
+
+
+SCRIPT = """
+def begin(value):
+    global KNOWN, NEW
+    KNOWN = value
+    NEW = value + 1
+
+def known():
+    return KNOWN
+
+def new():
+    return NEW
+
+class Made:
+    def __call__(self):
+        return KNOWN
+"""
+
 RUNS_HERE: list[int] = []
 
 

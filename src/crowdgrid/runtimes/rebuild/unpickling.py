@@ -15,7 +15,7 @@ from typing import Any, Final
 from crowdgrid.errors import BadInput, BadProgram
 from crowdgrid.protocol.functions import FunctionProgram
 from crowdgrid.protocol.pickles import dumps, loads
-from crowdgrid.runtimes.rebuild import making, raised, stage
+from crowdgrid.runtimes.rebuild import beginnings, making, raised, stage
 
 _OURS: Final = frozenset(sys.modules)  # what a worker is made of
 _EVERYBODYS: Final = sys.stdlib_module_names | {"crowdgrid"}
@@ -45,11 +45,13 @@ def load_pickled(program: FunctionProgram) -> Callable[[bytes], bytes]:
     if program.initializer and not _current.is_initialized:
         first = _unpickled(program.initializer, program)
         try:
-            first()
+            beginnings.run(first)
         except BaseException as error:  # noqa: BLE001 - whatever it raises
             raise initializer_failed(error, _pickled(error)) from None
         _current.is_initialized = True
-    return _caller(program.name, _unpickled(program.body, program))
+    fn = _unpickled(program.body, program)
+    beginnings.share(fn)
+    return _caller(program.name, fn)
 
 
 def _unpickled(data: bytes, program: FunctionProgram) -> Callable[..., Any]:
@@ -116,6 +118,7 @@ def forget() -> None:
     for name in [name for name in sys.modules if name not in _OURS and _is_from(name, _current.paths)]:
         del sys.modules[name]
     _current.name, _current.paths, _current.is_initialized = "", (), False
+    beginnings.forget()
     importlib.invalidate_caches()
 
 
