@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from crowdgrid.client.splits import Lines as Lines
     from crowdgrid.client.splits import ParameterGrid as ParameterGrid
     from crowdgrid.client.splits import Range as Range
+    from crowdgrid.core.trust.comparison import Exact as Exact
+    from crowdgrid.core.trust.comparison import Interval as Interval
+    from crowdgrid.core.trust.comparison import Numeric as Numeric
+    from crowdgrid.core.trust.comparison import UnorderedLines as UnorderedLines
     from crowdgrid.errors import CannotTravel as CannotTravel
     from crowdgrid.errors import CrowdgridError as CrowdgridError
     from crowdgrid.errors import JobFailed as JobFailed
@@ -44,19 +48,23 @@ if TYPE_CHECKING:
 _HOMES = {
     "CannotTravel": "errors",
     "CrowdgridError": "errors",
+    "Exact": "core.trust.comparison",
     "Executor": "client.executor",
     "Function": "client.functions",
     "Grid": "client.grid",
     "GridFuture": "client.futures",
+    "Interval": "core.trust.comparison",
     "Items": "client.splits",
     "Job": "client.job",
     "JobFailed": "errors",
     "Lines": "client.splits",
+    "Numeric": "core.trust.comparison",
     "ParameterGrid": "client.splits",
     "Range": "client.splits",
     "RemoteError": "errors",
     "Row": "client.rows",
     "TimedOut": "errors",
+    "UnorderedLines": "core.trust.comparison",
     "connect": "client.grid",
     "dask_get": "client.schedulers",
     "function": "client.functions",

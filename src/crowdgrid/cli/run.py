@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ from crowdgrid.cli.reach import grid, hub_options, json_option
 from crowdgrid.cli.showing import print_json
 from crowdgrid.client import quantities
 from crowdgrid.client.splits import Lines, ParameterGrid, Range, Split, axes_of
+from crowdgrid.core.trust.comparison import Comparison, Exact, Interval, Numeric, UnorderedLines
 from crowdgrid.errors import BadInput, JobFailed
 
 if TYPE_CHECKING:
     from crowdgrid.client.job import Job
 
+CONSENSUS = ("single", "majority", "trust_weighted", "bounded_error")
 REDUCERS = ("collect", "concatenate", "count", "first", "maximum", "merge-counters", "minimum", "sum")
 EPILOG = f"""
 \b
@@ -29,6 +32,7 @@ Examples:
   crowdgrid run fold.wasm --items molecules.txt -- --steps 100
   crowdgrid run model.wasm --grid rate=0.1,0.2 --grid depth=2,3,4
   crowdgrid run primes.wasm --range 0:1e12 --reduce sum --name primes --detach
+  crowdgrid run pi.wasm --range 0:1e9 --consensus bounded_error --error-bound 1e-6 --compare numeric:1e-9
 
 \b
 PROGRAM is a .wasm file, or the name of a program that comes with crowdgrid: {", ".join(kernels.names())}.
@@ -39,6 +43,13 @@ The input, one of them:
   --lines FILE   lines on standard input, many in one run
   --items FILE   each line is one run's standard input
   --grid N=V,W   one run for each combination, as --N V
+
+\b
+When an answer stands:
+  single           the first result (default): nodes of your own, or work that checks itself
+  majority         more than half of --overlap nodes say the same
+  trust_weighted   all --overlap nodes report; an answer needs --threshold of their trust
+  bounded_error    as many as it takes until it is wrong with a chance of at most --error-bound
 
 \b
 {endings.TABLE}
@@ -63,6 +74,28 @@ The input, one of them:
 @click.option("--priority", default=0, show_default=True, help="−100 to 100; higher goes first.")
 @click.option("--label", "labels", multiple=True, help="Only nodes with this label; repeatable.")
 @click.option("--max-errors", default=100, show_default=True, help="Failed runs after which the job stops.")
+@click.option(
+    "--consensus",
+    type=click.Choice(CONSENSUS),
+    default="single",
+    show_default=True,
+    help="How results of different owners' nodes are compared; see below.",
+)
+@click.option("--overlap", default=1, show_default=True, help="Nodes that are to report each task.")
+@click.option("--threshold", default=0.6, show_default=True, help="Share of trust an answer needs.")
+@click.option(
+    "--error-bound", default="1e-3", metavar="E", show_default=True, help="Chance of a wrong answer accepted."
+)
+@click.option(
+    "--collision", default="1e-6", metavar="Q", show_default=True, help="Chance that two wrong answers agree."
+)
+@click.option(
+    "--compare",
+    default="exact",
+    metavar="HOW",
+    show_default=True,
+    help="exact, numeric[:RTOL[,ATOL]], interval[:Z] or unordered_lines.",
+)
 @click.option("--partial", is_flag=True, help="Print the answer without the runs that failed.")
 @click.option("--name", default="", help="To find the job again.")
 @click.option("--detach", is_flag=True, help="Print the job's id and do not wait.")
@@ -85,6 +118,12 @@ def command(program: str, args: tuple[str, ...], as_json: bool, **o: Any) -> int
             priority=o["priority"],
             labels=o["labels"],
             max_errors=o["max_errors"],
+            consensus=o["consensus"],
+            overlap=o["overlap"],
+            threshold=o["threshold"],
+            error_bound=number_of(o["error_bound"], "--error-bound"),
+            collision=number_of(o["collision"], "--collision"),
+            compare=comparison_of(o["compare"]),
         )
         if o["detach"]:
             return _detach(job, as_json)
@@ -114,6 +153,33 @@ def _split(o: dict[str, Any]) -> Split:
     from crowdgrid.client.splits import Items
 
     return Items(lines.feed(), piece)
+
+
+def number_of(text: str, option: str) -> float:
+    """A number as people write it. Raises BadInput."""
+    try:
+        return float(text)
+    except ValueError:
+        raise BadInput(f"{option} {text!r} is no number.", hint="Write it like 0.001 or 1e-6.") from None
+
+
+def comparison_of(text: str) -> Comparison:
+    """What `--compare` says. Raises BadInput."""
+    name, _, rest = text.partition(":")
+    numbers = [number_of(each, "--compare") for each in rest.split(",")] if rest else []
+    ways: dict[str, tuple[Callable[..., Comparison], int]] = {
+        "exact": (Exact, 0),
+        "numeric": (Numeric, 2),
+        "interval": (Interval, 1),
+        "unordered_lines": (UnorderedLines, 0),
+    }
+    made, most = ways.get(name, (Exact, -1))
+    if len(numbers) > most:
+        raise BadInput(
+            f"{text!r} is no way to compare results.",
+            hint="Use exact, numeric:1e-6, numeric:1e-6,1e-9, interval, interval:3 or unordered_lines.",
+        )
+    return made(*numbers)
 
 
 def range_of(text: str, piece: int = 0) -> Range:

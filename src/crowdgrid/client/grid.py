@@ -32,6 +32,7 @@ from crowdgrid.client.rest import PATIENCE_SECONDS, Rest
 from crowdgrid.client.splits import Split, one_of
 from crowdgrid.client.trust import Trust
 from crowdgrid.core import model
+from crowdgrid.core.trust.comparison import EXACT, Comparison
 from crowdgrid.errors import BadProgram, CrowdgridError, TooLarge, Unavailable
 from crowdgrid.protocol.messages import JobRequest
 
@@ -240,6 +241,7 @@ class Grid:
         threshold: float = 0.6,
         error_bound: float = 1e-3,
         collision: float = 1e-6,
+        compare: Comparison = EXACT,
         target: float | str = 1.0,
         max_errors: int = limits.ERRORS_MAX_DEFAULT,
         runtime: str = "wasm",
@@ -260,6 +262,8 @@ class Grid:
                 half of `overlap` nodes say, "trust_weighted" what nodes with `threshold` of the trust of all `overlap`
                 say, "bounded_error" as many as it takes until the chance of a wrong answer is at most `error_bound`.
             collision: the chance that two wrong answers are equal, for the last: 1 for yes or no.
+            compare: when two results are the same answer: `Exact()`, `Numeric(rtol=…, atol=…)`, `Interval(z=…)` for means
+                with errors, or `UnorderedLines()`.
             target: seconds one task should take, where the grid chooses its size.
             max_errors: failed runs after which the job stops.
             key: makes asking twice harmless: the same key gives the same job.
@@ -292,6 +296,7 @@ class Grid:
             threshold=threshold,
             error_bound=error_bound,
             collision=collision,
+            comparison=compare,
             labels=tuple(labels),
             region=region,
         )

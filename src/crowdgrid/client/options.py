@@ -34,7 +34,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         cpus: cores one call takes. memory, output: limits of one call, bytes or like "512MB".
         timeout: seconds one call may take, or like "5m".
         where: "anywhere", "region:NAME", "label:NAME", or several of them.
-        replicas: results that must agree; "auto" or 1 in this version.
+        replicas: results of nodes of different owners that must agree before a call is answered; "auto": the first
+            result is taken.
+        error_bound: instead of a number of replicas, the chance of a wrong answer that is accepted, like 1e-6: as many
+            nodes are asked as that takes. 0: not used. Either sends source, as pickles go to one owner's nodes only.
         priority: −100 to 100; higher goes first.
         codec: "msgpack" sends source and plain data; "pickle" sends any object, only to machines of your own; "auto"
             is the first, and the second where it must be and may be.
@@ -52,6 +55,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | str = limits.TIMEOUT_MS_DEFAULT / 1000
     where: Where = ANYWHERE
     replicas: int | str = "auto"
+    error_bound: float = 0.0
     priority: int = 0
     codec: str = "auto"
     target: float | str = 1.0
@@ -59,18 +63,41 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_errors: int = 0
 
     def __post_init__(self) -> None:
-        if self.replicas not in ("auto", 1):
-            raise BadInput(
-                f"replicas={self.replicas!r} cannot be had yet: one result settles a call in this version.",
-                hint='Leave it at "auto".',
-            )
         if self.codec not in CODECS:
             raise BadInput(f"There is no codec {self.codec!r}.", hint=f"Use one of {', '.join(CODECS)}.")
+        self._check_agreement()
         _places(self.where)
         quantities.size(self.memory)
         quantities.size(self.output)
         quantities.seconds(self.timeout)
         quantities.seconds(self.target)
+
+    def _check_agreement(self) -> None:
+        most = limits.OVERLAP_MAX // 2
+        if self.replicas != "auto" and not (isinstance(self.replicas, int) and 1 <= self.replicas <= most):
+            raise BadInput(f"replicas={self.replicas!r} is no number of results.", hint=f'Use 1 to {most}, or "auto".')
+        if self.error_bound and not limits.ERROR_BOUND_LEAST <= self.error_bound < 1:
+            raise BadInput(
+                f"error_bound={self.error_bound!r} is no chance of a wrong answer.",
+                hint=f"Use {limits.ERROR_BOUND_LEAST:g} to below 1.",
+            )
+        if self.error_bound and self.replicas not in ("auto", 1):
+            raise BadInput("Replicas and an error bound are two ways to say when an answer stands.", hint="Give one.")
+        if self.agreement:
+            if self.codec == "pickle":
+                raise BadInput(
+                    "Pickles go to nodes of one owner only, and an owner has one vote.", hint='Use codec="msgpack".'
+                )
+            msgspec.structs.force_setattr(self, "codec", "msgpack")
+
+    @property
+    def agreement(self) -> dict[str, Any]:
+        """Fields of the request that say when results agree; none when the first is taken."""
+        if self.error_bound:
+            return {"consensus": "bounded_error", "error_bound": self.error_bound}
+        if isinstance(self.replicas, int) and self.replicas > 1:
+            return {"consensus": "majority", "overlap": 2 * self.replicas - 2}  # of which so many are a majority
+        return {}
 
     def change(self, changes: dict[str, Any]) -> Options:
         """These options with some of them changed. Raises BadInput."""
@@ -109,6 +136,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             max_errors=self.max_errors or limits.JOB_ITEMS,
             labels=(*wanted, *labels),
             region=region,
+            **self.agreement,
             **more,
         )
 

@@ -41,7 +41,13 @@ def test_a_map_is_asked_for_the_same_way_wherever_it_comes_from() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"replicas": 3}, "replicas"),
+        ({"replicas": 0}, "replicas"),
+        ({"replicas": 26}, "replicas"),
+        ({"replicas": "two"}, "replicas"),
+        ({"replicas": 2, "error_bound": 1e-3}, "two ways"),
+        ({"error_bound": -1e-3}, "error_bound"),
+        ({"error_bound": 1.0}, "error_bound"),
+        ({"error_bound": 1e-3, "codec": "pickle"}, "one vote"),
         ({"codec": "json"}, "codec"),
         ({"where": "mars"}, "mars"),
         ({"where": ["region:eu", "region:us"]}, "region:us"),
@@ -52,6 +58,26 @@ def test_a_map_is_asked_for_the_same_way_wherever_it_comes_from() -> None:
 def test_what_cannot_be_used_is_refused(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         Options().change(dict(wrong))
+
+
+@pytest.mark.parametrize(
+    ("asked", "consensus", "overlap", "error_bound"),
+    [
+        ({}, "single", 1, 1e-3),
+        ({"replicas": 1}, "single", 1, 1e-3),
+        ({"replicas": 2}, "majority", 2, 1e-3),
+        ({"replicas": 3}, "majority", 4, 1e-3),
+        ({"error_bound": 1e-6}, "bounded_error", 1, 1e-6),
+    ],
+)
+def test_replicas_and_error_bounds_are_asked_for(
+    asked: dict[str, object], consensus: str, overlap: int, error_bound: float
+) -> None:
+    """Of an overlap of 2n − 2 nodes n are a majority; what several owners' nodes run is never a pickle."""
+    options = Options().change(dict(asked))
+    request = options.map_request(Plain(), kept=True)
+    assert (request.consensus, request.overlap, request.error_bound) == (consensus, overlap, error_bound)
+    assert options.codec == ("auto" if consensus == "single" else "msgpack")
 
 
 def test_an_unknown_option_names_the_one_that_is_meant() -> None:

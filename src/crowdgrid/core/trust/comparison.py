@@ -65,6 +65,7 @@ class Program(msgspec.Struct, frozen=True, tag="program", tag_field="kind"):
     digest: str
 
 
+EXACT: Final = Exact()
 Comparison: TypeAlias = Exact | Numeric | Interval | UnorderedLines | Program
 
 

@@ -1,0 +1,103 @@
+"""Answers of real agents of different owners compared: over the terminal, from Python, with one that lies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import crowdgrid as cg
+from tests.e2e.grid import SECONDS, TOKEN, Grid
+
+OWNERS = ("ada", "ben", "cleo")
+
+
+def invitation(grid: Grid, owner: str) -> str:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = httpx.post(f"{grid.url}/v1/invitations", json={"owner": owner}, headers=headers)
+    assert answer.is_success, answer.text
+    return str(answer.json()["code"])
+
+
+def start(grid: Grid, owner: str) -> None:
+    """An agent of this owner's that runs anybody's Python."""
+    name = f"of-{owner}"
+    words = ["agent", "run", "--hub", grid.url, "--data", str(grid.folder / name), "--name", name, "--cpus", "1"]
+    words += ["--no-limits", "--drain-seconds", "2", "--python", "everyone", "--runtime", "wasm", "--runtime", "python"]
+    grid.agents.append(grid.run(name, *words, CROWDGRID_INVITATION=invitation(grid, owner)))
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
+    with Grid(tmp_path_factory.mktemp("agreement") / "grid") as found:
+        found.start_hub()
+        for owner in OWNERS:
+            start(found, owner)
+        found.wait_online(len(OWNERS))
+        yield found
+
+
+def voters(grid: Grid, job: str) -> list[set[str]]:
+    """Who answered each task, by the nodes' names."""
+    names = {node["id"]: node["name"] for node in grid.get("/v1/nodes")["nodes"]}
+    tasks = grid.get(f"/v1/jobs/{job}/tasks", limit=1000)["tasks"]
+    shown = [grid.get(f"/v1/jobs/{job}/tasks/{task['ordinal']}") for task in tasks]
+    return [{names[each["node"]] for each in task["assignments"] if each["state"] == "reported"} for task in shown]
+
+
+def test_a_majority_over_the_terminal(grid: Grid) -> None:
+    words = ["run", "primes", "--range", "0:400000", "--piece", "100000", "--reduce", "sum", "--name", "agreed"]
+    done = grid.command(*words, "--consensus", "majority", "--overlap", "3")
+    assert (done.returncode, done.stdout.strip()) == (0, "33860"), done.stderr
+    assert all(len(each) == 2 for each in voters(grid, "agreed"))
+
+
+@pytest.mark.parametrize("compare", ["numeric:-1", "close", "exact:1", "numeric:1,2,3", "numeric:x"])
+def test_a_comparison_that_is_none_is_refused(grid: Grid, compare: str) -> None:
+    words = ["run", "primes", "--range", "0:10", "--consensus", "majority", "--overlap", "2", "--compare", compare]
+    done = grid.command(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_functions_are_answered_when_two_owners_agree(grid: Grid) -> None:
+    with grid.connect() as connected:
+        square = connected.function(lambda x: x * x, replicas=2)
+        assert list(square.map(range(40))) == [x * x for x in range(40)]
+        assert square.submit(7).result(SECONDS) == 49
+
+
+def test_a_function_that_gives_something_else_on_one_machine_is_outvoted(grid: Grid, tmp_path: Path) -> None:
+    """The program itself lies where it is told to: on the machine of one owner, whose folder it knows by its name."""
+    lying = str(grid.folder / "of-cleo")
+
+    def answer(x: int) -> int:
+        import os
+        import pathlib
+
+        def line(pid: int) -> bytes:
+            return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+
+        parents = [os.getpid(), os.getppid()]
+        return -1 if any(lying.encode() in line(pid) for pid in parents) else x * x
+
+    with grid.connect() as connected:
+        asked = connected.function(answer, error_bound=1e-4, piece=2)
+        job = asked.spawn_map(range(60), name="with a liar")
+        assert job.result(timeout=SECONDS) == [x * x for x in range(60)]
+    tasks = grid.get("/v1/jobs/with a liar/tasks", limit=1000)["tasks"]
+    assert all(task["confidence"] >= 1 - 1e-4 for task in tasks)
+    trust = {node["name"]: node["trust"] for node in grid.get("/v1/nodes")["nodes"]}
+    assert trust["of-cleo"] < min(trust["of-ada"], trust["of-ben"]), json.dumps(trust)
+
+
+def test_numbers_that_differ_in_their_last_digits_agree(grid: Grid) -> None:
+    with grid.connect() as connected:
+        program = cg.kernels.path("echo").read_bytes()
+        job = connected.run(
+            program, items=[b"0.1", b"0.2"], consensus="majority", overlap=2, compare=cg.Numeric(rtol=1e-6)
+        )
+        assert job.result(timeout=SECONDS) == [b"0.1", b"0.2"]
