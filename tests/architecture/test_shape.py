@@ -18,7 +18,7 @@ IMPURE = {
     "urllib", "uuid",
 }  # fmt: skip
 
-MOVING_PARTS = ("agent", "blobs", "cli", "client", "core", "hub", "protocol", "runtimes", "store")
+MOVING_PARTS = ("agent", "blobs", "cli", "client", "core", "hub", "protocol", "runtimes", "simulation", "store")
 
 CODE = [path for place in ("src", "tests", "benchmarks", "kernels", "examples") for path in files(ROOT / place, ".py")]
 

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "login": ("login", "Sign in to a hub."),
     "token": ("token", "Make and revoke tokens and invitations."),
     "doctor": ("doctor", "What this machine can run, what is missing, the way to the hub."),
+    "simulate": ("simulate", "The hub's engine against a simulated crowd, in virtual time."),
     "demo": ("demo", "A hub and three agents, three real jobs, three kill -9."),
     "version": ("version", "Which version this is."),
 }
