@@ -15,7 +15,6 @@ from crowdgrid.simulation.streams import draw, key_of, mixed
 from crowdgrid.simulation.truth import NONE, Truth
 
 _HOUR_MS: Final = 3_600_000
-INSTANT_MS: Final = 20  # what it takes to make something up
 
 
 class Told(NamedTuple):
@@ -68,10 +67,6 @@ class Mind:
             return False
         self._answered += 1
         return draw(self._key, 4 * self._answered + 3) < kind.share
-
-    def idle(self) -> bool:
-        """Whether it computes nothing, ever."""
-        return isinstance(self._kind, s.Copier | s.FreeRider)
 
     def answer(self, truth: Truth, task: Task, now: int, board: Board | None) -> Told:
         """What it says of a task."""

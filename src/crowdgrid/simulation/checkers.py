@@ -49,7 +49,7 @@ class JobBook:
     """One job as it was committed.
 
     Attributes:
-        leased: assignments given. first_wrong, final_wrong: accepted wrong answers, see the module. standing_wrong:
+        leased: assignments given. first_wrong: wrong answers accepted when first delivered. standing_wrong:
             now. reopened: tasks opened again. wait_ms_sum, wait_ms_most: from submission to a task's first lease.
     """
 
@@ -57,7 +57,7 @@ class JobBook:
         self.truth = truth
         self.record = record
         self.leased = self.reported = self.accepted = self.reopened = 0
-        self.first_wrong = self.standing_wrong = self.final_wrong = 0
+        self.first_wrong = self.standing_wrong = 0
         self.given_up = self.given_up_units = self.units_standing = 0
         self.wait_ms_sum = self.wait_ms_most = 0
         self.wait_ms_least = -1
@@ -138,7 +138,6 @@ class JobBook:
             if answered != counts.units and record.hit < 0 and not record.spec.completion.at_least:
                 raise Fault(f"job {record.number} is complete with {answered} of {counts.units} units answered")
         if record.state in ENDED:
-            self.final_wrong = self.standing_wrong
             self._voted.clear()
 
 

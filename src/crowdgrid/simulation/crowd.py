@@ -28,7 +28,7 @@ class Group:
         self.answered = self.wrong = self.broke = 0
         self.verdicts: Counter[Verdict] = Counter()
         self.slot_bytes = (spec.memory_mb << 20) // (spec.cores * (1 + spec.ahead))
-        self.idlers = isinstance(spec.behaviour, s.Copier | s.FreeRider)
+        self.pace = spec.behaviour.pace if isinstance(spec.behaviour, s.Copier | s.FreeRider) else 1.0
         self.leavers = isinstance(spec.behaviour, s.Leaver)
         self.away_ms = int(spec.behaviour.back_s * 1000) if isinstance(spec.behaviour, s.Leaver) else 0
         self.fickle = bool(spec.declines or spec.gives_back or spec.retracts)

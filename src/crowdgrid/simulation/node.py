@@ -19,7 +19,7 @@ from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import AssignmentKey, Node, Outcome, Task, Verdict
 from crowdgrid.simulation import availability
-from crowdgrid.simulation.behaviour import INSTANT_MS, Mind
+from crowdgrid.simulation.behaviour import Mind
 from crowdgrid.simulation.streams import Stream, draw, key_of, spread
 from crowdgrid.simulation.timeline import START_MS
 
@@ -362,12 +362,9 @@ class Member:
     def _start(self, key: AssignmentKey, task: Task) -> None:
         group = self.group
         world = group.world
-        if group.idlers:
-            took = INSTANT_MS
-        else:
-            took = int(world.truths[task.job].work_ms(task) / self.speed)
-            if group.spec.noise:
-                took = int(took * spread(draw(self.luck, self.started * _DRAWS + 3), group.spec.noise))
+        took = int(group.pace * world.truths[task.job].work_ms(task) / self.speed)
+        if group.spec.noise:
+            took = int(took * spread(draw(self.luck, self.started * _DRAWS + 3), group.spec.noise))
         took = max(took, 1)
         self.running[key] = world.timeline.now + took
         world.timeline.after(took, self._finish, key, took)

@@ -72,11 +72,18 @@ class Colluder(_Table, frozen=True, tag_field="kind", tag="colluder"):
 
 
 class Copier(_Table, frozen=True, tag_field="kind", tag="copier"):
-    """Computes nothing: repeats what somebody has answered to the same task, and makes something up if nobody has."""
+    """Computes nothing: repeats what somebody has answered to the same task, and makes something up if nobody has.
+
+    `pace`: the share of a task's time it lets pass, so as not to be conspicuous.
+    """
+
+    pace: Share = 0.5
 
 
 class FreeRider(_Table, frozen=True, tag_field="kind", tag="free_rider"):
-    """Computes nothing and answers "none" to everything."""
+    """Computes nothing and answers "none" to everything. `pace` as a copier's."""
+
+    pace: Share = 0.5
 
 
 class Inflater(_Table, frozen=True, tag_field="kind", tag="inflater"):
