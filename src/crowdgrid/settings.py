@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from crowdgrid import limits
 from crowdgrid.errors import BadInput
 
 DEFAULT_LISTEN = "127.0.0.1:7070"
@@ -38,6 +39,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         admin_token: secret of an admin token to make sure of, "" to make one at first start.
         invitation: an invitation code for nodes to make sure of, "" for none.
         ranking: the scheduling rule.
+        trust_up, trust_down: what a node's trust index gains and loses by a vote; `core.trust.policy.Policy` has what
+            these, `trust_least`, `trust_most`, `audit_rate` and `owners_vote_once` mean.
         keep_jobs_seconds: how long an ended job is kept; 0 for ever.
         blob_grace_seconds: age below which a blob nothing names is left alone.
         collect_seconds: time between two collections.
@@ -59,6 +62,12 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     admin_token: str = ""
     invitation: str = ""
     ranking: str = "priority_fit"
+    trust_least: float = limits.TRUST_LEAST
+    trust_most: float = limits.TRUST_MOST
+    trust_up: float = 0.1
+    trust_down: float = 0.5
+    audit_rate: float = 0.03
+    owners_vote_once: bool = True
     keep_jobs_seconds: float = 30 * _DAY
     blob_grace_seconds: float = 3600.0
     collect_seconds: float = 600.0
@@ -75,9 +84,24 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
                 "network in the clear.",
                 hint="Give --tls-cert and --tls-key, put a TLS proxy before a hub on 127.0.0.1, or say --insecure.",
             )
+        self._check_trust()
         for name in ("keep_jobs_seconds", "blob_grace_seconds", "collect_seconds"):
             if getattr(self, name) < 0:
                 raise BadInput(f"The setting {name} is negative.", hint="Give seconds, 0 or more.")
+
+    def _check_trust(self) -> None:
+        if not limits.TRUST_LEAST <= self.trust_least <= self.trust_most <= limits.TRUST_MOST:
+            raise BadInput(
+                f"The trust index cannot go from {self.trust_least:g} to {self.trust_most:g}.",
+                hint=f"It lies between {limits.TRUST_LEAST:g} and {limits.TRUST_MOST:g}, the lower bound first.",
+            )
+        for name in ("trust_up", "trust_down"):
+            if not 0 <= getattr(self, name) <= limits.TRUST_MOST:
+                raise BadInput(
+                    f"The setting {name} is {getattr(self, name):g}.", hint=f"Use 0 to {limits.TRUST_MOST:g}."
+                )
+        if not 0 <= self.audit_rate <= 1:
+            raise BadInput(f"The share of audited tasks is {self.audit_rate:g}.", hint="Use 0 to 1; 0.03 by default.")
 
     @property
     def address(self) -> tuple[str, int]:

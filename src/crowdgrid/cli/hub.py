@@ -29,6 +29,16 @@ CROWDGRID_INVITATION.
 @click.option("--tls-key", metavar="FILE", help="Its private key (PEM).")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine without TLS.")
 @click.option("--ranking", type=click.Choice(["priority_fit", "fifo"]), help="Which task goes first.")
+@click.option(
+    "--trust-up", type=float, metavar="N", help="What a vote that agrees adds to a node's trust (default 0.1)."
+)
+@click.option("--trust-down", type=float, metavar="N", help="What one that does not takes from it (default 0.5).")
+@click.option("--audit-rate", type=float, metavar="SHARE", help="Of tasks looked at twice in any case (default 0.03).")
+@click.option(
+    "--owners-vote-once/--owners-vote-often",
+    default=None,
+    help="Whether nodes of one owner count as one witness (default), or each by itself: for a hub of one owner.",
+)
 @click.option("--log", type=click.Choice(["text", "json"]), help="Form of the log on standard error.")
 @click.option("--fd", type=int, help="An inherited socket that listens already.")
 @click.option("--with-parent", is_flag=True, default=None, help="End when standard input closes.")

@@ -23,7 +23,8 @@ _replace = msgspec.structs.replace
 def join(state: State, command: Join) -> None:
     """A node that was never here gets its number."""
     state.last_node += 1
-    node = _replace(command.node, number=state.last_node, created_at=state.now, seen_at=state.now)
+    trust = min(max(command.node.trust, state.policy.trust_least), state.policy.trust_most)
+    node = _replace(command.node, number=state.last_node, created_at=state.now, seen_at=state.now, trust=trust)
     state.save(node)
     if command.invitation is not None:
         state.save(command.invitation)

@@ -19,7 +19,10 @@ from crowdgrid.core import asking, holding, jobs
 from crowdgrid.core.commands import Recalled
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, step
 from crowdgrid.core.model import Assignment, AssignmentState, Outcome, Task, TaskState
+from crowdgrid.core.reducing import REDUCERS
+from crowdgrid.core.reducing.looking import look
 from crowdgrid.core.scheduling import offers, ready
+from crowdgrid.core.splitting import per_item
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 from crowdgrid.core.trust.comparators.closeness import classes
 from crowdgrid.core.trust.comparison import Exact
@@ -374,7 +377,8 @@ def recall_vote(state: State, job: JobRun, answer: Assignment, node: NodeRun) ->
     node.votes += 1
     doubt = state.standings.doubt(record.number, job.kind)
     ballot = job.ballots.setdefault(answer.ordinal, Ballot())
-    ballot.votes.append(Vote(answer, record.owner, hit=False, doubt=doubt, trust=record.trust))
+    hit = job.spec.reduce == "first" and _is_hit(job, job.open[answer.ordinal], answer)
+    ballot.votes.append(Vote(answer, record.owner, hit=hit, doubt=doubt, trust=record.trust))
 
 
 def resume(state: State, job: JobRun, task: Task, settle: Settle) -> Task:
@@ -392,6 +396,17 @@ def resume(state: State, job: JobRun, task: Task, settle: Settle) -> Task:
     job.open[task.ordinal] = more
     state.save(more)
     return more
+
+
+def _is_hit(job: JobRun, task: Task, answer: Assignment) -> bool:
+    """What the link said of the answer when it was reported, and the store does not keep: see `commands.Reported`."""
+    result = answer.result
+    if result is None or result.outcome is not Outcome.OK:
+        return False
+    units = task.stop - task.start if per_item(job.spec.split) else 0
+    if result.blob:
+        return not units or result.errors < units
+    return look(REDUCERS[job.spec.reduce], result.payload, runs=units).hit
 
 
 def is_vote(assignment: Assignment) -> bool:

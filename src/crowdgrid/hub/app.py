@@ -23,6 +23,7 @@ from starlette.routing import Router
 from crowdgrid.core import commands
 from crowdgrid.core.effects import Effect, JobChanged
 from crowdgrid.core.model import Chunk, Invitation, Record, Token
+from crowdgrid.core.trust.policy import Policy
 from crowdgrid.errors import BadInput
 from crowdgrid.hub import logs
 from crowdgrid.hub.access import TOKEN_PREFIX, Access, new_secret, secret_hash
@@ -117,13 +118,24 @@ class App:
         await self.hub.blobs.close()
 
 
+def _policy(settings: HubSettings) -> Policy:
+    return Policy(
+        trust_least=settings.trust_least,
+        trust_most=settings.trust_most,
+        trust_up=settings.trust_up,
+        trust_down=settings.trust_down,
+        audit_rate=settings.audit_rate,
+        owners_vote_once=settings.owners_vote_once,
+    )
+
+
 def build(
     settings: HubSettings, *, store: Store | None = None, blobs: Blobs | None = None, clock: Clock | None = None
 ) -> App:
     """A hub, wired and not yet started; store, blobs and clock as the settings say unless given."""
     store = store or _store(settings)
     blobs = blobs or _blobs(settings)
-    keeper = Keeper(store, clock=clock, ranking=settings.ranking, blobs=blobs)
+    keeper = Keeper(store, clock=clock, ranking=settings.ranking, policy=_policy(settings), blobs=blobs)
     access = Access(keeper.now)
     inputs = Inputs(store, blobs)
     programs = Programs(keeper, blobs)

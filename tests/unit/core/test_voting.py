@@ -250,6 +250,26 @@ def test_nodes_that_never_agree_are_not_asked_for_ever(monkeypatch: pytest.Monke
 # --- after a restart -------------------------------------------------------------------------------
 
 
+def test_a_hit_voted_on_before_a_restart_still_ends_the_search() -> None:
+    rig = Rig()
+    job = rig.submit(Range(0, 50, 1), consensus="majority", overlap=2, reduce="first")
+    a, b = people(rig, 2)
+    leased = offer(rig, [a, b])
+    assert {key[1] for _, key in leased} == {0}
+    (_, one), (_, two) = leased
+    rig.report(a, one, answer=b"found", hit=True)
+    rig.restart()
+    rig.connect(b)
+    rig.report(b, two, answer=b"found", hit=True)
+    assert rig.job(job).hit == 0
+    assert rig.job(job).state is JobState.FINAL
+
+
+def test_a_new_node_begins_within_the_hubs_bounds() -> None:
+    rig = Rig(policy=Policy(trust_least=2.0, trust_most=6.0))
+    assert [rig.record(rig.node(trust=trust)).trust for trust in (1.0, 3.0, 9.0)] == [2.0, 3.0, 6.0]
+
+
 @pytest.mark.parametrize("consensus", ["majority", "trust_weighted", "bounded_error"])
 def test_votes_and_standings_survive_a_restart(consensus: str) -> None:
     rig = Rig()

@@ -51,7 +51,20 @@ def test_an_open_port_needs_tls_or_a_clear_word() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"tls_cert": "c"}, {"tls_key": "k"}, {"log": "xml"}, {"keep_jobs_seconds": -1.0}, {"collect_seconds": -1.0}],
+    [
+        {"tls_cert": "c"},
+        {"tls_key": "k"},
+        {"log": "xml"},
+        {"keep_jobs_seconds": -1.0},
+        {"collect_seconds": -1.0},
+        {"trust_least": 0.5},
+        {"trust_least": 6.0, "trust_most": 5.0},
+        {"trust_most": 11.0},
+        {"trust_up": -0.1},
+        {"trust_down": 10.5},
+        {"audit_rate": 1.1},
+        {"audit_rate": float("nan")},
+    ],
 )
 def test_what_cannot_be_used_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
