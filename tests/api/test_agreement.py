@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from crowdgrid.core.model import Outcome
+from crowdgrid.ids import did_of
 from tests.api.running import HandNode, RunningHub
 
 ONE = {"kind": "range", "start": 0, "stop": 1}
@@ -45,6 +46,29 @@ def test_the_published_vote_over_rest(hub: RunningHub, person: httpx.Client, pro
     assert value(person, job) == [{"text": "42"}]
     (task,) = person.get(f"/v1/jobs/{job}/tasks").json()["tasks"]
     assert task["confidence"] == pytest.approx(14 / 23)
+    for node in nodes:
+        node.leave()
+
+
+def test_a_nodes_owner_is_told_how_its_trust_moved(hub: RunningHub, person: httpx.Client, program: str) -> None:
+    nodes = [hub.node(f"owner-{at}", trust=5.0) for at in range(3)]
+    for answers in ((b"1", b"1", b"2"), (b"1", b"1", b"1")):
+        job = submit(person, program, consensus="trust_weighted", overlap=3)
+        work(nodes, *answers)
+        value(person, job)
+    place = f"/v1/nodes/{did_of(nodes[2].record.key)}"
+    with hub.client("owner-2") as owner:
+        page = owner.get(f"{place}/trust").json()
+        assert [(move["before"], move["after"]) for move in page["moves"]] == [(4.5, 4.6), (5.0, 4.5)]
+        assert page["trust"] == 4.6
+        first = owner.get(f"{place}/trust", params={"limit": 1}).json()
+        rest = owner.get(f"{place}/trust", params={"before": first["next"]}).json()
+        assert first["moves"] + rest["moves"] == page["moves"]
+        said = [reason["text"] for reason in owner.get(f"/v1/why/{did_of(nodes[2].record.key)}").json()["reasons"]]
+        assert "Its trust index is 4.6." in said
+        assert any("2 were compared with others" in text for text in said)
+    with hub.client("somebody-else") as other:
+        assert other.get(f"{place}/trust").status_code == 404
     for node in nodes:
         node.leave()
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from crowdgrid import limits
-from crowdgrid.core.model import AssignmentState, JobState, NodeState, Outcome, Record, TaskState
+from crowdgrid.core.model import AssignmentState, JobState, NodeState, Outcome, Record, TaskState, TrustMove
 from crowdgrid.errors import BadInput, Conflict, Fenced, Unavailable
 from crowdgrid.store import Store, sweep
 from tests.contracts.store import places
@@ -403,6 +403,19 @@ def test_validated_tasks_a_node_voted_on_are_found_page_by_page(place: Place) ->
         assert await hub.store.voted(1, 7, after=2) == [given[5]]
         assert await hub.store.voted(1, 1 << 60) == [given[2]]
         assert await hub.store.voted(1, 9) == []
+
+    run(place, scenario)
+
+
+def test_moves_of_a_nodes_trust_come_back_newest_first(place: Place) -> None:
+    async def scenario(hub: Hub) -> None:
+        given = [TrustMove(3, at, 1, ordinal, 1.0, 1.1) for at, ordinal in ((10, 0), (10, 2), (30, 1), (20, 1 << 60))]
+        await hub.save(*given, TrustMove(4, 15, 1, 0, 2.0, 1.5))
+        newest = [given[2], given[3], given[1], given[0]]
+        assert await hub.store.trust_moves(3) == newest
+        assert await hub.store.trust_moves(3, limit=2) == newest[:2]
+        assert await hub.store.trust_moves(3, before=20) == newest[2:]
+        assert await hub.store.trust_moves(5) == []
 
     run(place, scenario)
 

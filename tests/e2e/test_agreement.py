@@ -91,6 +91,9 @@ def test_a_function_that_gives_something_else_on_one_machine_is_outvoted(grid: G
     tasks = grid.get("/v1/jobs/with a liar/tasks", limit=1000)["tasks"]
     assert all(task["confidence"] >= 1 - 1e-4 for task in tasks)
     trust = {node["name"]: node["trust"] for node in grid.get("/v1/nodes")["nodes"]}
+    told = grid.command("nodes", "trust", "of-cleo").stdout
+    assert "another answer stands" in told
+    assert "Of its answers of kind python" in grid.command("why", "of-cleo").stdout
     assert trust["of-cleo"] < min(trust["of-ada"], trust["of-ben"]), json.dumps(trust)
 
 

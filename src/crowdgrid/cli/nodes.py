@@ -1,4 +1,4 @@
-"""`crowdgrid nodes`: list, show, drain."""
+"""`crowdgrid nodes`: list, show, trust, drain."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ EPILOG = """
 Examples:
   crowdgrid nodes ls
   crowdgrid nodes show attic
+  crowdgrid nodes trust attic    how its trust index came to be what it is
   crowdgrid nodes drain attic    it finishes what it holds and gets nothing new
   crowdgrid why attic            why it gets no work
 """
@@ -19,7 +20,7 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def command() -> None:
-    """Nodes: list, show, drain, remove. A node is named by its name, id, or the id's first letters."""
+    """Nodes: list, show, their trust, drain, remove. A node is named by its name, id, or the id's first letters."""
 
 
 @command.command("ls")
@@ -93,6 +94,36 @@ def show(node: str, as_json: bool, hub: str | None, token: str | None) -> None:
             *[(name, _rate(value)) for name, value in sorted((found["benchmarks"] or {}).items())],
         ]
     )
+
+
+@command.command()
+@click.argument("node")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--before", type=int, help="The page after: what the last one said.")
+@json_option
+@hub_options
+def trust(node: str, limit: int, before: int | None, as_json: bool, hub: str | None, token: str | None) -> None:
+    """How a node's trust index moved, newest first, and by which tasks."""
+    reached = Hub(hub, token)
+    page = reached.get(f"/v1/nodes/{part(reached.node(node))}/trust", limit=limit, before=before)
+    if as_json:
+        print_json(page)
+        return
+    click.echo(f"Its trust index is {page['trust']:.1f}.")
+    if not page["moves"]:
+        click.echo("No vote has moved it.")
+        return
+    rows = [
+        (ago(move["at"]), f"{move['before']:.1f}", f"{move['after']:.1f}", _why_moved(move), move["task"])
+        for move in page["moves"]
+    ]
+    table(("when", "from", "to", "because", "task"), rows, right=("from", "to"))
+    if "next" in page:
+        click.echo(f"There are more: --before {page['next']}", err=True)
+
+
+def _why_moved(move: dict[str, float]) -> str:
+    return "its answer stands" if move["after"] > move["before"] else "another answer stands"
 
 
 def _rate(value: object) -> str:

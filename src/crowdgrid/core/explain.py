@@ -15,6 +15,7 @@ from crowdgrid.core.state import JobRun, NodeRun, State
 from crowdgrid.errors import NotFound
 
 _NODES_SHOWN = 1_000
+_KINDS_SHOWN = 20
 _Matched: TypeAlias = tuple[int, ...]
 _Rejected: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
 
@@ -144,9 +145,23 @@ def _node(state: State, number: int) -> Explanation:
     elif not node.slots:
         reasons.append(Reason("It asks for nothing: it is busy, or its owner's limits hold it back.", blocks=True))
     reasons.append(Reason(unsandboxed.described(node.record.trusts)))
+    reasons += _standing(state, node)
     reasons += _jobs_for(state, node)
     blocking = [reason.text for reason in reasons if reason.blocks]
     return Explanation("node", " ".join(blocking) or "It is at work or ready to be.", tuple(reasons))
+
+
+def _standing(state: State, node: NodeRun) -> list[Reason]:
+    """What its answers have shown, as others judged them."""
+    found = [Reason(f"Its trust index is {node.record.trust:.1f}.")]
+    for standing, doubt in state.standings.of(node.record.number)[:_KINDS_SHOWN]:
+        found.append(
+            Reason(
+                f"Of its answers of kind {standing.kind} {standing.judged:,} were compared with others, of which "
+                f"{standing.wrong:,.1f} are believed to be wrong; the next is wrong with a chance of {doubt:.2g}."
+            )
+        )
+    return found
 
 
 def _jobs_for(state: State, node: NodeRun) -> list[Reason]:

@@ -384,6 +384,17 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     doubted: bool = False
 
 
+class TrustMove(msgspec.Struct, frozen=True, gc=False):
+    """A node's trust index moved, at engine time `at`, because of its vote on a task."""
+
+    node: int
+    at: int
+    job: int
+    ordinal: int
+    before: float
+    after: float
+
+
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Items or lines [first, first + count) of a job, stored once.
 
@@ -448,4 +459,6 @@ class GridRow(msgspec.Struct, frozen=True):
     id_key: bytes = b""  # 16 random bytes: see `ids.PublicIds`
 
 
-Record: TypeAlias = Job | Task | Assignment | Signature | Node | Standing | Chunk | Partial | Token | Invitation
+Record: TypeAlias = (
+    Job | Task | Assignment | Signature | Node | Standing | TrustMove | Chunk | Partial | Token | Invitation
+)

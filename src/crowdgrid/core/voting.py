@@ -18,7 +18,7 @@ from crowdgrid import limits
 from crowdgrid.core import asking, holding, jobs
 from crowdgrid.core.commands import Recalled
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, step
-from crowdgrid.core.model import Assignment, AssignmentState, Outcome, Task, TaskState
+from crowdgrid.core.model import Assignment, AssignmentState, Outcome, Task, TaskState, TrustMove
 from crowdgrid.core.reducing import REDUCERS
 from crowdgrid.core.reducing.looking import look
 from crowdgrid.core.scheduling import offers, ready
@@ -347,11 +347,11 @@ def judge(state: State, job: JobRun, answer: Assignment) -> None:
         standing = state.standings.learn(vote.assignment.node, job.kind, chance, state.now)
         state.save(standing)
         state.moved.append((standing, vote.doubt))
-        _move_trust(state, vote.assignment.node, at in won)
+        _move_trust(state, vote.assignment, agrees=at in won)
 
 
-def _move_trust(state: State, number: int, agrees: bool) -> None:
-    policy, node = state.policy, state.nodes[number]
+def _move_trust(state: State, vote: Assignment, *, agrees: bool) -> None:
+    policy, node = state.policy, state.nodes[vote.node]
     before = node.record.trust
     after = before + policy.trust_up if agrees else before - policy.trust_down
     after = round(min(max(after, policy.trust_least), policy.trust_most), 6)
@@ -362,6 +362,7 @@ def _move_trust(state: State, number: int, agrees: bool) -> None:
         offers.withdraw(state, node)  # the trust index is part of its place
     node.record = _replace(node.record, trust=after)
     state.save(node.record)
+    state.save(TrustMove(vote.node, state.now, vote.job, vote.ordinal, before, after))
     if slots:
         offers.stand(state, node, slots, cpus, memory)
 

@@ -32,7 +32,7 @@ from crowdgrid.blobs import Blobs
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.engine import Engine, restore
-from crowdgrid.core.model import Assignment, GridRow, Record, Standing, Task
+from crowdgrid.core.model import Assignment, GridRow, Record, Standing, Task, TrustMove
 from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.errors import Busy, CrowdgridError, Fenced, Unavailable
 from crowdgrid.hub.clock import Clock
@@ -466,4 +466,6 @@ def _key(record: Record) -> tuple[Any, ...]:
         return (type(record).__name__, number)
     if isinstance(record, Standing):
         return ("Standing", record.node, record.kind)
+    if isinstance(record, TrustMove):
+        return ("TrustMove", record.node, record.at, record.job, record.ordinal)
     return (type(record).__name__, record.job, getattr(record, "first", -1), getattr(record, "block", -1))  # type: ignore[union-attr]

@@ -36,6 +36,7 @@ from crowdgrid.core.model import (
     Task,
     TaskState,
     Token,
+    TrustMove,
 )
 
 
@@ -151,6 +152,10 @@ class Store(Protocol):
         ...
 
     async def node(self, number: int) -> Node | None: ...
+
+    async def trust_moves(self, node: int, *, before: int = 0, limit: int = 1000) -> list[TrustMove]:
+        """How a node's trust index moved, newest first; below time `before` unless that is 0."""
+        ...
 
     async def node_keyed(self, key: bytes) -> Node | None: ...
 

@@ -25,6 +25,7 @@ from crowdgrid.core.model import (
     Task,
     TaskState,
     Token,
+    TrustMove,
 )
 from crowdgrid.errors import Fenced
 from crowdgrid.store import Batch, Opened, SettledRow, faults
@@ -78,6 +79,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._grid: GridRow | None = None
         self._open = False
+        self._moves: dict[tuple[int, int, int, int], TrustMove] = {}
         self._standings: dict[tuple[int, str], Standing] = {}
         self._numbered: dict[type, dict[int, Any]] = {
             Job: {},
@@ -148,6 +150,8 @@ class MemoryStore:
                 self._of(record.job).save_chunk(record)
             case Partial():
                 self._of(record.job).partials[record.block] = record
+            case TrustMove():
+                self._moves[record.node, record.at, record.job, record.ordinal] = record
             case Standing():
                 self._standings[record.node, record.kind] = record
             case Job() | Node() | Token() | Invitation() | Signature():
@@ -280,6 +284,11 @@ class MemoryStore:
     async def node(self, number: int) -> Node | None:
         found: Node | None = self._found(Node, number)
         return found
+
+    async def trust_moves(self, node: int, *, before: int = 0, limit: int = 1000) -> list[TrustMove]:
+        self._checked()
+        found = (self._moves[key] for key in sorted(self._moves, reverse=True) if key[0] == node)
+        return _first(limit, (move for move in found if not before or move.at < before))
 
     async def node_keyed(self, key: bytes) -> Node | None:
         return await self.node(self._places["node_key"].get(key, 0))

@@ -35,6 +35,7 @@ from crowdgrid.store.schema import (
     standing,
     task,
     token,
+    trust_move,
 )
 
 Select = sa.Select[Any]
@@ -205,6 +206,11 @@ def _others() -> dict[str, Select]:
     nodes = sa.select(node)
     return {
         "signature": sa.select(signature).where(_same(signature.c.number)),
+        "trust_moves": _limit(
+            sa.select(trust_move)
+            .where(_same(trust_move.c.node), trust_move.c.at < _at(trust_move.c.at, "before"))
+            .order_by(trust_move.c.at.desc(), trust_move.c.job.desc(), trust_move.c.ordinal.desc())
+        ),
         "chunks": _chunks(),
         "partials": sa.select(partial).where(_same(partial.c.job)).order_by(partial.c.block),
         "node": nodes.where(_same(node.c.number)),

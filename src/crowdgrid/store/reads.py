@@ -21,6 +21,7 @@ from crowdgrid.core.model import (
     Signature,
     Task,
     TaskState,
+    TrustMove,
 )
 from crowdgrid.store import SettledRow, rows
 
@@ -133,6 +134,9 @@ class SqlReads(ABC):
 
     async def node(self, number: int) -> Node | None:
         return await self._one(rows.node, "node", number=number)
+
+    async def trust_moves(self, node: int, *, before: int = 0, limit: int = 1000) -> list[TrustMove]:
+        return await self._many(rows.trust_move, "trust_moves", node=node, before=before or _LAST, limit=page(limit))
 
     async def node_keyed(self, key: bytes) -> Node | None:
         return await self._one(rows.node, "node_keyed", key=key)

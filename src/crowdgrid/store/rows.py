@@ -33,6 +33,7 @@ from crowdgrid.core.model import (
     Task,
     TaskState,
     Token,
+    TrustMove,
 )
 from crowdgrid.errors import BadInput, Fenced, Unavailable
 from crowdgrid.store import SettledRow
@@ -120,6 +121,7 @@ _ENCODERS: Final[Mapping[type, Callable[[Any, Groups], None]]] = {
     Job: _job,
     Node: _node,
     Standing: _standing,
+    TrustMove: _plain("trust_move"),
     Signature: _plain("signature"),
     Chunk: _plain("chunk"),
     Partial: _plain("partial"),
@@ -129,7 +131,7 @@ _ENCODERS: Final[Mapping[type, Callable[[Any, Groups], None]]] = {
 
 
 KEY_COLUMNS: Final[Mapping[str, int]] = {
-    "job": 1, "job_spec": 1, "task": 2, "lease": 3, "result": 3, "signature": 1, "node": 1, "standing": 2,
+    "job": 1, "job_spec": 1, "task": 2, "lease": 3, "result": 3, "signature": 1, "node": 1, "standing": 2, "trust_move": 4,
     "chunk": 2,    "partial": 2, "token": 1, "invitation": 1,
 }  # fmt: skip
 """How many columns of a group's rows, the first ones, are its key."""
@@ -279,6 +281,11 @@ def standing(row: Row) -> Standing:
     node_, kind, evidence, judged, wrong, updated_at, doubted = row
     seen = struct.unpack(f"<{len(evidence) // 8}d", evidence)
     return Standing(node_, kind, seen, judged, wrong, updated_at, bool(doubted))
+
+
+def trust_move(row: Row) -> TrustMove:
+    """From a row of `trust_move`."""
+    return TrustMove(*row)
 
 
 def chunk(row: Row) -> Chunk:

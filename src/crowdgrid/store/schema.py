@@ -237,6 +237,18 @@ standing = sa.Table(
     sqlite_with_rowid=False,
 )
 
+trust_move = sa.Table(
+    "trust_move",
+    metadata,
+    _key("node"),
+    _key("at"),
+    _key("job"),
+    _key("ordinal"),
+    sa.Column("before", sa.Double, nullable=False),
+    sa.Column("after", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 chunk = sa.Table(
     "chunk",
     metadata,

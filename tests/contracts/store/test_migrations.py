@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 import pytest
 
-from crowdgrid.core.model import AssignmentState, Outcome, TaskState
+from crowdgrid.core.model import AssignmentState, Outcome, TaskState, TrustMove
 from crowdgrid.errors import Fenced, Unavailable
 from crowdgrid.store import (
     alembic_scripts,
@@ -161,6 +161,7 @@ async def check_records(database: Database, revision: str) -> None:
             (standing,) = hub.opened.standings
             assert (task.wanted, row.task.confidence, task.since) == (2, 0.9995, 0)
             assert (standing.node, standing.kind, standing.judged, standing.wrong) == (3, "ab" * 8, 40, 0.25)
+            assert await store.trust_moves(3) == [TrustMove(3, 1_700_000_000_000, 1, 0, 2.4, 2.5)]
             assert (standing.evidence[0], standing.evidence[-1], standing.doubted) == (1.0, 1e-12, False)
         assert [each.value for each in await store.partials(1)] == [b"7"]
         assert [each.count for each in await store.chunks(1, first=0, stop=9)] == [10]

@@ -13,7 +13,7 @@ from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core import invariants
 from crowdgrid.core.engine import restore
-from crowdgrid.core.model import Assignment, Chunk, Job, Partial, Record, Standing, Task
+from crowdgrid.core.model import Assignment, Chunk, Job, Partial, Record, Standing, Task, TrustMove
 from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.hub.recalling import recall
 from crowdgrid.store import Batch, SettledRow
@@ -132,4 +132,6 @@ def _key(record: Record) -> tuple[Any, ...]:
         return ("partial", record.job, record.block)
     if isinstance(record, Standing):
         return ("standing", record.node, record.kind)
+    if isinstance(record, TrustMove):
+        return ("trust", record.node, record.at, record.job, record.ordinal)
     return (type(record).__name__, record.number)

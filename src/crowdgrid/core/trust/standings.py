@@ -47,6 +47,11 @@ class Standings:
         """What is known of a node, if it was ever judged."""
         return self._known.get((node, kind))
 
+    def of(self, node: int) -> list[tuple[Standing, float]]:
+        """Everything known of a node, by kind, with the chance that its next answer of that kind is wrong."""
+        kinds = sorted(kind for number, kind in self._known if number == node)
+        return [(self._known[node, kind], self.doubt(node, kind)) for kind in kinds]
+
     def doubt(self, node: int, kind: str) -> float:
         """The chance that the node's next answer of this kind is wrong."""
         key, version = (node, kind), self.crowd.version

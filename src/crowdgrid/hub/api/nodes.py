@@ -25,6 +25,30 @@ class NodesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[str, msgspec.Meta(max_length=80, description="`next` of the page before.")] = ""
 
 
+class TrustQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a node's history, newest first."""
+
+    limit: Limit = DEFAULT
+    before: Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1, description="`next` of the page before.")] = 0
+
+
+class TrustMoveInfo(msgspec.Struct, frozen=True):
+    """A node's trust index moved because of its vote on a task."""
+
+    at: int
+    task: str
+    before: float
+    after: float
+
+
+class TrustPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a node's trust index moved, newest first. `next` is `before` of the next page."""
+
+    trust: float
+    moves: list[TrustMoveInfo]
+    next: int | None = None
+
+
 class NodesPage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Nodes by number. `next` is `after` of the next page."""
 
@@ -58,6 +82,19 @@ async def find_node(call: Call, text: str) -> Node:
 async def show_node(call: Call) -> views.NodeInfo:
     """One node with what it told of itself and what it holds now."""
     return await _shown(call, await find_node(call, call.path["node"]))
+
+
+async def show_trust(call: Call) -> TrustPage:
+    """How a node's trust index came to be what it is. Moves of one moment are never cut apart by a page's end."""
+    query: TrustQuery = call.query
+    node = await find_node(call, call.path["node"])
+    store, ids_of = call.hub.keeper.store, call.hub.keeper.ids
+    found = await store.trust_moves(node.number, before=query.before, limit=query.limit)
+    more = len(found) == query.limit
+    if more and found[0].at > found[-1].at:
+        found = [move for move in found if move.at > found[-1].at]
+    moves = [TrustMoveInfo(each.at, ids_of.task(each.job, each.ordinal), each.before, each.after) for each in found]
+    return TrustPage(node.trust, moves, found[-1].at if more else None)
 
 
 async def _shown(call: Call, node: Node) -> views.NodeInfo:
@@ -107,6 +144,15 @@ ENDPOINTS = (
         errors=(NotFound,),
     ),
     Endpoint("GET", "/v1/nodes/{node}", "Show a node", show_node, _READ, _NODE),
+    Endpoint(
+        "GET",
+        "/v1/nodes/{node}/trust",
+        "Show how a node's trust moved",
+        show_trust,
+        _READ,
+        gives(TrustPage, "A page."),
+        query=TrustQuery,
+    ),
     Endpoint(
         "POST", "/v1/nodes/{node}/drain", "Give a node no more work", drain_node, _CHANGE, _NODE, errors=(Conflict,)
     ),

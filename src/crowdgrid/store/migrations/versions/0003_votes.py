@@ -1,4 +1,5 @@
-"""Votes: how many nodes a task wants, how sure its answer is, and what every node's answers have shown.
+"""Votes: how many nodes a task wants, how sure its answer is, what every node's answers have shown, and how its trust
+index moved.
 
 Columns are added at the end and no row is rewritten: tasks of before want one node, and nothing is said of how sure
 their answers are.
@@ -28,5 +29,15 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("doubted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("node", "kind"),
+        sqlite_with_rowid=False,
+    )
+    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    keys = ("node", "at", "job", "ordinal")
+    op.create_table(
+        "trust_move",
+        *(sa.Column(name, number, nullable=False, autoincrement=False) for name in keys),
+        sa.Column("before", sa.Double(), nullable=False),
+        sa.Column("after", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint(*keys),
         sqlite_with_rowid=False,
     )
