@@ -258,12 +258,10 @@ class Grid:
             timeout, memory, output: limits of one run: seconds, and bytes or like "512MB".
             cpus: cores one run takes. priority: −100 to 100; higher goes first.
             labels, region, min_trust: which nodes may run it.
-            consensus: how results of different nodes are compared: "single" takes the first, "majority" what more than
-                half of `overlap` nodes say, "trust_weighted" what nodes with `threshold` of the trust of all `overlap`
-                say, "bounded_error" as many as it takes until the chance of a wrong answer is at most `error_bound`.
-            collision: the chance that two wrong answers are equal, for the last: 1 for yes or no.
-            compare: when two results are the same answer: `Exact()`, `Numeric(rtol=…, atol=…)`, `Interval(z=…)` for means
-                with errors, or `UnorderedLines()`.
+            consensus: "single" takes the first result; "majority" what more than half of `overlap` nodes say;
+                "trust_weighted" what has `threshold` of the trust of `overlap` nodes; "bounded_error" asks as many as it takes
+                until the chance of a wrong answer is `error_bound`, where two wrong ones are equal with chance `collision`.
+            compare: which results are the same: `Exact()`, `Numeric(rtol, atol)`, `Interval(z)`, `UnorderedLines()`.
             target: seconds one task should take, where the grid chooses its size.
             max_errors: failed runs after which the job stops.
             key: makes asking twice harmless: the same key gives the same job.

@@ -462,3 +462,21 @@ class GridRow(msgspec.Struct, frozen=True):
 Record: TypeAlias = (
     Job | Task | Assignment | Signature | Node | Standing | TrustMove | Chunk | Partial | Token | Invitation
 )
+
+
+def key_of(record: Record) -> tuple[str | int, ...]:
+    """A record's key among all records: of two with the same key the later replaces the earlier."""
+    match record:
+        case Task():
+            return ("task", record.job, record.ordinal)
+        case Assignment():
+            return ("assignment", *record.key)
+        case Chunk():
+            return ("chunk", record.job, record.first)
+        case Partial():
+            return ("partial", record.job, record.block)
+        case Standing():
+            return ("standing", record.node, record.kind)
+        case TrustMove():
+            return ("trust", record.node, record.at, record.job, record.ordinal)
+    return (type(record).__name__, record.number)

@@ -32,7 +32,7 @@ from crowdgrid.blobs import Blobs
 from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.engine import Engine, restore
-from crowdgrid.core.model import Assignment, GridRow, Record, Standing, Task, TrustMove
+from crowdgrid.core.model import Assignment, GridRow, Record, Task, key_of
 from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.errors import Busy, CrowdgridError, Fenced, Unavailable
 from crowdgrid.hub.clock import Clock
@@ -305,10 +305,10 @@ class Keeper:
                 elif kind is Assignment:
                     records[record.key] = record  # type: ignore[union-attr]
                 else:
-                    records[_key(record)] = record
+                    records[key_of(record)] = record
             elif type(effect) is e.DropPartial:
                 partials.append((effect.job, effect.block))
-                records.pop(("Partial", effect.job, -1, effect.block), None)  # kept earlier in this very batch
+                records.pop(("partial", effect.job, effect.block), None)  # kept earlier in this very batch
         grid = msgspec.structs.replace(self._engine.grid(), epoch=self.grid.epoch, batch=self.grid.batch + 1)
         return Batch(grid, tuple(records.values()), tuple(partials), tuple(n for ns, _ in self._drops for n in ns))
 
@@ -457,15 +457,3 @@ def _answer(future: asyncio.Future[Any], value: Any) -> None:
         future.set_exception(value)
     else:
         future.set_result(value)
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    """A record's key within a batch, for kinds rarer than tasks and assignments."""
-    number = getattr(record, "number", None)
-    if number is not None:
-        return (type(record).__name__, number)
-    if isinstance(record, Standing):
-        return ("Standing", record.node, record.kind)
-    if isinstance(record, TrustMove):
-        return ("TrustMove", record.node, record.at, record.job, record.ordinal)
-    return (type(record).__name__, record.job, getattr(record, "first", -1), getattr(record, "block", -1))  # type: ignore[union-attr]

@@ -24,7 +24,7 @@ from crowdgrid.core import effects as e
 from crowdgrid.core import invariants
 from crowdgrid.core.engine import restore
 from crowdgrid.core.holding import LEASE_MS, RECONNECT_MS
-from crowdgrid.core.model import Assignment, AssignmentKey, Chunk, Partial, Record, Standing, Task
+from crowdgrid.core.model import AssignmentKey, Record, key_of
 from crowdgrid.errors import CrowdgridError, Fenced
 from crowdgrid.simulation.memory import done, recall
 from crowdgrid.store import Batch
@@ -243,7 +243,7 @@ class Hub:
         partials: list[tuple[int, int]] = []
         for effect in effects:
             if type(effect) is e.Save:
-                records[_key(effect.record)] = effect.record
+                records[key_of(effect.record)] = effect.record
             elif type(effect) is e.DropPartial:
                 partials.append((effect.job, effect.block))
         grid = msgspec.structs.replace(self.engine.grid(), epoch=self._grid.epoch, batch=self._grid.batch + 1)
@@ -308,17 +308,3 @@ def due(checks: list[tuple[int, int]], now: int) -> Iterator[int]:
             seen[checks[at][1]] = None
             todo += (2 * at + 1, 2 * at + 2)
     yield from seen
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    if isinstance(record, Task):
-        return (record.job, record.ordinal)
-    if isinstance(record, Assignment):
-        return record.key
-    if isinstance(record, Standing):
-        return ("Standing", record.node, record.kind)
-    if isinstance(record, Chunk):
-        return ("Chunk", record.job, record.first)
-    if isinstance(record, Partial):
-        return ("Partial", record.job, record.block)
-    return (type(record).__name__, record.number)

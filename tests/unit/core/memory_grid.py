@@ -13,7 +13,7 @@ from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core import invariants
 from crowdgrid.core.engine import restore
-from crowdgrid.core.model import Assignment, Chunk, Job, Partial, Record, Standing, Task, TrustMove
+from crowdgrid.core.model import Assignment, Job, Record, Task, key_of
 from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.hub.recalling import recall
 from crowdgrid.store import Batch, SettledRow
@@ -81,7 +81,7 @@ class MemoryGrid:
         partials: list[tuple[int, int]] = []
         for effect in effects:
             if isinstance(effect, e.Save):
-                records[_key(effect.record)] = effect.record
+                records[key_of(effect.record)] = effect.record
             elif isinstance(effect, e.DropPartial):
                 partials.append((effect.job, effect.block))
                 records.pop(("partial", effect.job, effect.block), None)
@@ -119,19 +119,3 @@ class MemoryGrid:
         while page := now_done(self.store.settled(job, after=found[-1].task.ordinal if found else -1, limit=2)):
             found += page
         return found
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    if isinstance(record, Task):
-        return ("task", record.job, record.ordinal)
-    if isinstance(record, Assignment):
-        return ("assignment", *record.key)
-    if isinstance(record, Chunk):
-        return ("chunk", record.job, record.first)
-    if isinstance(record, Partial):
-        return ("partial", record.job, record.block)
-    if isinstance(record, Standing):
-        return ("standing", record.node, record.kind)
-    if isinstance(record, TrustMove):
-        return ("trust", record.node, record.at, record.job, record.ordinal)
-    return (type(record).__name__, record.number)
