@@ -262,8 +262,7 @@ class Grid:
                 "trust_weighted" what has `threshold` of the trust of `overlap` nodes; "bounded_error" asks as many as it takes
                 until the chance of a wrong answer is `error_bound`, where two wrong ones are equal with chance `collision`.
             compare: which results are the same: `Exact()`, `Numeric(rtol, atol)`, `Interval(z)`, `UnorderedLines()`.
-            target: seconds one task should take, where the grid chooses its size.
-            max_errors: failed runs after which the job stops.
+            target: seconds one task should take, where the grid chooses its size. max_errors: failed runs that stop the job.
             key: makes asking twice harmless: the same key gives the same job.
 
         Raises:
@@ -298,8 +297,7 @@ class Grid:
             labels=tuple(labels),
             region=region,
         )
-        job, feed = background.run(self.connection.open(content, request, chosen))
-        return self.connection.job(job, feed)
+        return self.connection.job(*background.run(self.connection.open(content, request, chosen)))
 
     def job(self, name_or_id: str) -> Job:
         """A job submitted earlier, from here or elsewhere. Raises NotFound."""
