@@ -50,6 +50,11 @@ bench-peers: $(READY) ## measure beside Dask, Ray, Celery, Parsl; writes docs/be
 	@scripts/setup-peers
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
+SIM_SCENARIOS := storm churn churn-wide partitions liars sleepers sybil idlers
+.PHONY: sim
+sim: $(READY) ## 208 seeds of the simulated crowd; SIM_SEED=… for others
+	@$(BIN)/crowdgrid simulate $(SIM_SCENARIOS) --runs 26 --seed $(or $(SIM_SEED),1) --processes "$$(nproc)"
+
 .PHONY: docs
 docs: $(READY) ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -11,7 +11,6 @@ from crowdgrid import limits
 from crowdgrid.core.model import Verdict
 from crowdgrid.simulation.hub import due
 from crowdgrid.simulation.node import Member
-from crowdgrid.simulation.timeline import START_MS
 from crowdgrid.simulation.world import World
 from tests.simulation.scenes import scenario, world
 
@@ -20,11 +19,7 @@ ONE = {"name": "machine", "count": 1, "ahead": 0}
 
 
 def _until(running: World, seconds: float) -> World:
-    """Let virtual time come to so many seconds after the beginning."""
-    if running.hub is None and not running.timeline.happened:
-        running._begin()
-    while 0 <= running.timeline.next() <= START_MS + seconds * 1000:
-        running.timeline.step()
+    running.advance(seconds)
     return running
 
 
@@ -90,7 +85,7 @@ def test_a_dead_link_is_noticed_and_replaced_and_the_work_goes_on() -> None:
     assert member.up
     assert member.session > session
     assert _leases(running) == 1
-    assert _run_on(running).jobs[0].lost == 0
+    assert running.run().jobs[0].lost == 0
 
 
 def test_a_task_past_its_deadline_is_taken_away_although_its_node_lives() -> None:
@@ -100,14 +95,6 @@ def test_a_task_past_its_deadline_is_taken_away_although_its_node_lives() -> Non
     assert _leases(running) == 1
     _until(running, 4 * 60 + limits.DEADLINE_SLACK_MS / 1000 + 3)
     assert _leases(running) == 0
-
-
-def _run_on(running: World) -> Any:
-    from crowdgrid.simulation.outcome import told
-
-    running._go()
-    running._finish()
-    return told(running, "", 1.0)
 
 
 def test_short_partitions_delay_and_long_ones_cost_leases() -> None:
@@ -150,13 +137,13 @@ def test_what_a_node_answered_is_kept_until_it_is_judged() -> None:
     member = _first_with(running, lambda one: bool(one.under_way))
     member.leave(silent=True)
     member.come_back(member.boots)
-    assert _run_on(running).fault == ""
+    assert running.run().fault == ""
     assert member.spool == {}
     assert running.verdicts[Verdict.DUPLICATE] == 1
 
 
 def _first_with(running: World, happens: Callable[[Member], bool]) -> Member:
-    running._begin()
+    running.advance(0)
     while True:
         running.timeline.step()
         for member in running.crowd:
@@ -176,7 +163,7 @@ def test_adding_nodes_leaves_what_the_others_do_as_it_was() -> None:
     alone = World(scenario(crowd=crowd), 3)
     more = World(scenario(crowd=[*crowd, {"name": "more", "count": 5}]), 3)
     for one in (alone, more):
-        one._begin()
+        one.advance(0)
     pairs = list(zip(alone.crowd, more.crowd))
     assert len(pairs) == 30
     assert all(a.speed == b.speed and a.luck == b.luck for a, b in pairs)

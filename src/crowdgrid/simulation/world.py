@@ -71,7 +71,7 @@ class World:
         self.hub: Hub | None = None
         self.clients = Clients(self)
         self._chaos = Stream(seed, "hub")
-        self._fatal = False
+        self._began = self._fatal = False
         self.groups = [Group(self, spec, index) for index, spec in enumerate(scenario.crowd)]
 
     # --- running ---------------------------------------------------------------------------------
@@ -98,7 +98,16 @@ class World:
                 gc.enable()
         return told(self, fault, process_time() - began)
 
+    def advance(self, seconds: float) -> None:
+        """Let time go on until so many seconds after the beginning: for looking in between. `run` goes on from there."""
+        self._begin()
+        while 0 <= self.timeline.next() <= START_MS + seconds * 1000:
+            self.timeline.step()
+
     def _begin(self) -> None:
+        if self._began:
+            return
+        self._began = True
         self.start_hub()
         for group in self.groups:
             group.settle(len(self.crowd))
@@ -108,7 +117,7 @@ class World:
         if spec.hub.crash_every_s:
             timeline.after(self._pause(spec.hub.crash_every_s), self._crash)
         if spec.hub.takeover_every_s:
-            timeline.after(self._pause(spec.hub.takeover_every_s), self._take_over)
+            timeline.after(self._pause(spec.hub.takeover_every_s), self._takeover)
         timeline.after(int(spec.run.starve_s * 1000 / _LOOKS), self._look_for_starving)
         self._sample()
 
@@ -187,23 +196,29 @@ class World:
         self.clients.hub_is_up(self.hub)
 
     def _crash(self) -> None:
-        """A hub is killed, now, or as soon as it has committed and before it has told anybody."""
+        """A hub is killed, now, or as soon as it has committed and before it has told anybody; and so on."""
         if self.hub is not None:
             if self._chaos.chance(0.5):
                 self._fatal = True
             else:
-                self._kill(self.hub)
+                self.kill(self.hub)
         self.timeline.after(self._pause(self.scenario.hub.crash_every_s), self._crash)
+
+    def _takeover(self) -> None:
+        """A second hub comes; and so on."""
+        self.take_over()
+        self.timeline.after(self._pause(self.scenario.hub.takeover_every_s), self._takeover)
 
     def silenced(self, hub: Hub) -> bool:
         """Whether a hub that has just committed dies before it tells anybody."""
         if not self._fatal or hub is not self.hub:
             return False
         self._fatal = False
-        self._kill(hub)
+        self.kill(hub)
         return True
 
-    def _kill(self, hub: Hub) -> None:
+    def kill(self, hub: Hub) -> None:
+        """A hub is killed, and started again after a while."""
         self.crashes += 1
         self.refused += hub.refused
         hub.end()
@@ -213,14 +228,13 @@ class World:
         if self.hub is None:
             self.start_hub()
 
-    def _take_over(self) -> None:
+    def take_over(self) -> None:
         """A second hub opens the store while the first one works; the first one finds out when it next commits."""
         old = self.hub
         if old is not None:
             self.takeovers += 1
             self.start_hub()
             self.timeline.after(_TAKEOVER_MS, self._stop, old)
-        self.timeline.after(self._pause(self.scenario.hub.takeover_every_s), self._take_over)
 
     def _stop(self, hub: Hub) -> None:
         if hub.alive:
