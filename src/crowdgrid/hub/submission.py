@@ -15,6 +15,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 RUNTIMES: Final = ("wasm", "echo", "python", "python-pickle")
 KNOWN_JOBS: Final = 10_000
 LABELS: Final = 64
+RETRY_SECONDS: Final = 30.0
 _LOOKS_LIKE_ID: Final = re.compile(r"[jta][a-z2-7]{26}")
 _SPEC_FIELDS: Final = tuple(name for name in JobSpec.__struct_fields__ if name in JobRequest.__struct_fields__)
 
@@ -234,10 +236,20 @@ class Submissions:
             raise _ended(await self.find(principal, job)) from None
 
     async def retry(self, principal: Principal, job: str) -> None:
-        """Run failed and abandoned tasks again, also when the job has ended."""
+        """Run failed and abandoned tasks again, also when the job has ended.
+
+        They are opened page by page. Whoever asked is answered when all are, or after `RETRY_SECONDS`: until then what
+        failed is still there to be read, and would be taken for what came of the retry.
+        """
         known = await self.find(principal, job)
         authorize(principal, Verb.CHANGE, known)
         await self._keeper.ask(commands.Retry(known.number, known))
+        give_up_at, pause = monotonic() + RETRY_SECONDS, 0.005
+        while (now := await self._keeper.store.job(known.number)) is not None and now.retrying:
+            if monotonic() > give_up_at:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.25)
 
 
 def _ended(job: Job) -> Conflict:
