@@ -37,7 +37,7 @@ def test_idle_nodes_cost_no_events_and_no_commands() -> None:
     _until(running, 3660)
     ticks = 3_600_000 // limits.TICK_MS
     assert running.commands - commands <= ticks + 10
-    assert running.timeline.happened - events <= ticks + 250
+    assert running.timeline.happened - events <= ticks + 1_500  # samples, and looks at who starves
     assert running.hub is not None
     assert len(running.hub.engine.state.offering) == 1000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ import click
 from crowdgrid.cli import endings
 from crowdgrid.cli.reach import json_option
 from crowdgrid.cli.showing import facts, print_json, table
+from crowdgrid.errors import BadInput
 
 if TYPE_CHECKING:
     from crowdgrid.simulation.lines import Line
@@ -23,6 +25,7 @@ Examples:
   crowdgrid simulate storm                   one that comes with crowdgrid
   crowdgrid simulate mine.toml --seed 7      your own file; one seed is one run, always the same
   crowdgrid simulate liars --set crowd.0.count=500 --set network.loss=0.001
+  crowdgrid simulate sleepers --plot run.png how it went, drawn; .svg, too (extra "plots")
   crowdgrid simulate storm liars --runs 100  many seeds; a failing run prints the line that repeats it
 
 \b
@@ -36,9 +39,16 @@ Examples:
 @click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds of each scenario.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the scenario.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at a time.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw one run, as .png or .svg.")
 @json_option
 def command(
-    scenarios: tuple[str, ...], seed: int, runs: int, changes: tuple[str, ...], processes: int, as_json: bool
+    scenarios: tuple[str, ...],
+    seed: int,
+    runs: int,
+    changes: tuple[str, ...],
+    processes: int,
+    plot: Path | None,
+    as_json: bool,
 ) -> int:
     """Run the hub's engine against a simulated crowd, in virtual time.
 
@@ -50,6 +60,8 @@ def command(
     if not scenarios:
         _list()
         return endings.OK
+    if plot is not None:
+        _check_plot(plot, len(scenarios) * runs)
     lines = [Line(scenario, seed + number, changes) for scenario in scenarios for number in range(runs)]
     began = time.monotonic()
     found: list[tuple[Line, Outcome]] = []
@@ -59,6 +71,10 @@ def command(
             click.echo(f"✗ {outcome.fault}\n  {line}", err=True)
         elif len(lines) > 1 and sys.stderr.isatty():
             click.echo(f"\r{len(found)} of {len(lines)} runs", nl=False, err=True)
+    if plot is not None:
+        from crowdgrid.simulation.plots import draw
+
+        draw(found[0][1], Path(found[0][0].scenario).stem, plot)
     if as_json:
         _print_json(found)
     elif len(found) == 1:
@@ -66,6 +82,15 @@ def command(
     else:
         _sum_up(found, time.monotonic() - began)
     return endings.FAILED if any(outcome.fault for _, outcome in found) else endings.OK
+
+
+def _check_plot(plot: Path, runs: int) -> None:
+    """Before anything runs."""
+    from crowdgrid.simulation import plots
+
+    if runs > 1:
+        raise BadInput("A picture is of one run.", hint="Leave --runs and further scenarios away, or --plot.")
+    plots.check(plot)
 
 
 def _list() -> None:

@@ -30,7 +30,8 @@ from crowdgrid.store.memory import MemoryStore
 
 _HOUR_MS: Final = 3_600_000
 _LOOKS: Final = 4  # at who starves, within the patience there is
-_SAMPLES: Final = 240
+_SAMPLES: Final = 400  # kept at most: when there are more every second one goes, and they are taken half as often
+_SAMPLE_MS: Final = 5_000
 _TAKEOVER_MS: Final = 10_000  # a hub that was fenced off and has nothing to write is stopped after so long
 _LATE_MS: Final = 120_000  # after the last job has ended, for reports that are under way
 
@@ -67,6 +68,7 @@ class World:
         self.members: dict[int, Member] = {}
         self.crowd: list[Member] = []
         self.samples: list[Sample] = []
+        self._sample_ms = _SAMPLE_MS
         self.checkers = Checkers(self)
         self.hub: Hub | None = None
         self.clients = Clients(self)
@@ -166,7 +168,10 @@ class World:
                 sum(book.standing_wrong for book in books),
             )
         )
-        self.timeline.after(max(1, int(self.scenario.run.hours * _HOUR_MS / _SAMPLES)), self._sample)
+        if len(self.samples) > _SAMPLES:
+            self.samples = self.samples[::2]
+            self._sample_ms *= 2
+        self.timeline.after(self._sample_ms, self._sample)
 
     # --- what others ask -------------------------------------------------------------------------
 
