@@ -40,7 +40,7 @@ class World:
     """See the module.
 
     Attributes:
-        hub: the one that clients and nodes find; None while there is none. members: by the hub's numbers; crowd: all.
+        error: what ended the run before its time. hub: the one that clients and nodes find; None while there is none. members: by the hub's numbers; crowd: all.
         truths: by job. board: what was answered, where somebody copies. commands: handled by engines so far.
     """
 
@@ -62,6 +62,7 @@ class World:
         self.commands = self.sessions = self.online = 0
         self.crashes = self.takeovers = self.refused = 0
         self.checked_at = 0
+        self.error: Exception | None = None
         self.verdicts: Counter[Verdict] = Counter()
         self.truths: dict[int, Truth] = {}
         self.board = Board() if any(isinstance(each.behaviour, Copier) for each in scenario.crowd) else None
