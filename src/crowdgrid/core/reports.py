@@ -86,7 +86,13 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
     state.use_of(job.owner).add(state.now, max(1, min(reported.wall_ms, state.now - held.assignment.leased_at)))
     if node is not None:
         node.record = _replace(node.record, validated=node.record.validated + 1)
-    vote(state, job, task, _reported(state, held.assignment, reported, signature), hit=reported.hit)
+    answer = _reported(state, held.assignment, reported, signature)
+    if node is None or not job.replicates:
+        vote(state, job, task, answer, hit=reported.hit)
+        return
+    state.nodes.setdefault(node.record.number, node)  # its link may be closed already, and this was all it held
+    vote(state, job, task, answer, hit=reported.hit)
+    holding.forget_if_idle(state, node)
 
 
 def _reported(state: State, assignment: Assignment, reported: Reported, signature: int) -> Assignment:

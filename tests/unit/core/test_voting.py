@@ -172,6 +172,20 @@ def test_a_late_answer_of_a_node_that_has_voted_does_not_count() -> None:
     assert [vote.assignment.key for vote in rig.run(job).ballots[0].votes] == [again]
 
 
+def test_a_report_heard_after_its_link_was_closed_still_votes() -> None:
+    """Both wait for the keeper at once, and what closes links is handled first."""
+    rig = Rig()
+    job = rig.submit(ONE, consensus="majority", overlap=2)
+    a, b = people(rig, 2)
+    (_, one), (_, two) = offer(rig, [a, b])
+    rig.disconnect(a)
+    assert rig.report(a, one) == [Verdict.COUNTED]
+    rig.disconnect(b)
+    assert rig.report(b, two) == [Verdict.COUNTED]
+    assert rig.job(job).state is JobState.FINAL
+    assert rig.engine.state.nodes == {}
+
+
 def test_a_vote_taken_back_is_asked_for_again() -> None:
     rig = Rig()
     job = rig.submit(ONE, consensus="majority", overlap=2)
