@@ -13,6 +13,7 @@ import sysconfig
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from functools import partial
 from itertools import chain
 from operator import length_hint
@@ -95,13 +96,14 @@ class Calling:
             return future
 
         def then() -> None:
-            if future.cancelled() or fail_with(future, given):
-                return
             try:
+                if future.done() or fail_with(future, given):
+                    return
                 self._send(future, fn, *with_results(args, kwargs), options)
             except Exception as error:  # noqa: BLE001 — there is nobody else to raise it to
                 settle(future, error=error)
 
+        future.add_done_callback(_tell_if_cancelled)  # what it waits for may never be done
         when_done(given, then)
         return future
 
@@ -317,6 +319,11 @@ class Calling:
             calls, self._calls = list(self._calls.values()), OrderedDict()
         for each in calls:
             await each.close(error, cancel=cancel)
+
+
+def _tell_if_cancelled(future: Future[Any]) -> None:
+    if future.cancelled():
+        settle(future)
 
 
 def _own_paths() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Input flowing into an open job: pulled from the caller's iterator on a thread, appended from the event loop.
 
-The iterator may block, so it has a thread of its own. While appends are under way what comes gathers, so a fast
-source makes large chunks and a slow one is not held up. Back-pressure: no more than `WINDOW_UNITS` may be appended
+The iterator may block, so it has a thread of its own, and whatever it yielded is the loop's at once: the next item may
+depend on what becomes of this one. While appends are under way what comes gathers, so a fast source makes large chunks
+and a slow one is not held up. Back-pressure: no more than `WINDOW_UNITS` may be appended
 and unsettled, nor `WAITING_UNITS` or `WINDOW_BYTES` read and not yet sent, so a source without end costs no memory.
 
 A job that has units already (a program goes on with the key of one that died) is fed from the beginning all the same:
@@ -27,7 +28,6 @@ WINDOW_UNITS: Final = 50_000
 WINDOW_BYTES: Final = 16 << 20
 WAITING_UNITS: Final = 10_000
 APPENDS_MAX: Final = 4  # under way at once
-PULLED_AT_ONCE: Final = 256
 BLOB_BYTES_WANTED: Final = limits.CHUNK_BYTES // 2
 ANSWERED: Final = frozenset({"completed", "final"})
 
@@ -57,12 +57,17 @@ class Feed:
         self._taken = taken
         self._loop = asyncio.get_running_loop()
         self._appends = job.appends()
+        # Each of these is written by one of the two threads only, so neither waits for the other for each item.
+        self._pulled: list[bytes] = []  # appended to by the thread, taken from the front by the loop
+        self._pulled_units = self._pulled_bytes = 0  # ever, by the thread
+        self._sent_units = self._sent_bytes = 0  # ever, by the loop
+        self._woken = False  # the loop knows that something was pulled
         self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._open = threading.Event()  # the thread may pull more
         self._open.set()
-        self._over = False  # the source ended
+        self._exhausted = False  # the source ended
+        self._over = False  # and the loop has all of it
         self._stopped = False
         self.error: BaseException | None = None
 
@@ -122,39 +127,48 @@ class Feed:
     # --- the thread ------------------------------------------------------------------------------
 
     def _pull(self) -> None:
-        items: list[bytes] = []
+        pulled = self._pulled
         try:
             for item in self._source:
-                items.append(item)
-                # `_open` is looked at for each item; handing over in groups keeps the loop free.
-                if len(items) >= PULLED_AT_ONCE or self._hungry or len(item) > limits.INLINE_BYTES:
-                    self._hand_over(items, over=False)
-                    items = []
-                    self._open.wait()
+                pulled.append(item)
+                self._pulled_units += 1
+                self._pulled_bytes += len(item)
+                if not self._woken:  # else it has yet to look
+                    self._woken = True
+                    self._wake()
+                if self._full:
+                    self._open.clear()
+                    if self._full:  # still: so it is yet to be opened
+                        self._open.wait()
                 if self._stopped:
                     return
         except BaseException as error:  # noqa: BLE001 — it is raised where the caller waits
             self.error = error
-        self._hand_over(items, over=True)
+        self._exhausted = True
+        self._wake()
 
     @property
-    def _hungry(self) -> bool:
-        """Whether nothing is on its way: then even one item is worth sending."""
-        return not self._waiting
+    def _full(self) -> bool:
+        """Whether as much was pulled and not sent as may be."""
+        return (
+            self._pulled_bytes - self._sent_bytes > WINDOW_BYTES
+            or self._pulled_units - self._sent_units > WAITING_UNITS
+        )
 
-    def _hand_over(self, items: list[bytes], *, over: bool) -> None:
-        if sum(map(len, items)) + self._waiting_bytes > WINDOW_BYTES or len(self._waiting) > WAITING_UNITS:
-            self._open.clear()
+    def _wake(self) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._take, items, over)
+            self._loop.call_soon_threadsafe(self._take)
         except RuntimeError:
             self._stopped = True  # the loop is closed: nobody is left to feed
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def _take(self, items: list[bytes], over: bool) -> None:
-        self._waiting += items
-        self._waiting_bytes += sum(map(len, items))
+    def _take(self) -> None:
+        over = self._exhausted  # asked before looking: then nothing comes after what is there
+        self._woken = False
+        count = len(self._pulled)
+        self._waiting += self._pulled[:count]
+        del self._pulled[:count]
         self._over = over
         self._news.set()
 
@@ -198,7 +212,9 @@ class Feed:
             count += 1
         chunk = self._waiting[:count]
         del self._waiting[:count]
-        self._waiting_bytes -= sum(map(len, chunk))
-        if self._waiting_bytes < WINDOW_BYTES // 2 and len(self._waiting) < WAITING_UNITS // 2:
+        self._sent_bytes += sum(map(len, chunk))
+        self._sent_units += count
+        held_bytes, held_units = self._pulled_bytes - self._sent_bytes, self._pulled_units - self._sent_units
+        if held_bytes < WINDOW_BYTES // 2 and held_units < WAITING_UNITS // 2:
             self._open.set()
         return chunk

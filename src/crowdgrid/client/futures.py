@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import CancelledError, Future
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from typing import Any, Final, TypeVar
 
 from crowdgrid.client import background
 from crowdgrid.errors import CrowdgridError
 
 T = TypeVar("T")
 _CONTAINERS = (list, tuple, dict)
+_TELLING: Final = threading.Lock()
 
 
 class GridFuture(Future[T]):
@@ -21,6 +23,17 @@ class GridFuture(Future[T]):
 
     It can be cancelled until it is handed to the grid; after that `running()` is true.
     """
+
+    _told_cancelled = False
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """See `concurrent.futures.Future.set_running_or_notify_cancel`; a cancelled one may be told so twice."""
+        with _TELLING:
+            if self._told_cancelled:
+                return False
+            running = super().set_running_or_notify_cancel()
+            self._told_cancelled = not running
+            return running
 
     def __await__(self) -> Generator[Any, None, T]:
         return asyncio.wrap_future(_awaitable(self)).__await__()
@@ -62,13 +75,16 @@ def _awaitable(future: Future[T]) -> Future[T]:
 
 
 def settle(future: Future[Any], *, value: Any = None, error: BaseException | None = None) -> None:
-    """Give a future its outcome, unless it was cancelled."""
-    if future.cancelled() or future.done():
+    """Give a future its outcome, unless it was cancelled; then `wait` and `as_completed` hear of that."""
+    if future.cancelled():
+        future.set_running_or_notify_cancel()
         return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
+    if future.done():
+        return
+    try:
+        future.set_result(value) if error is None else future.set_exception(error)
+    except InvalidStateError:  # it was cancelled meanwhile
+        future.set_running_or_notify_cancel()
 
 
 # --- futures as arguments --------------------------------------------------------------------
@@ -104,7 +120,10 @@ def _result(value: Any) -> Any:
 
 
 def when_done(futures: list[Future[Any]], then: Callable[[], None]) -> None:
-    """Call `then` once, when the last of them is done, on whichever thread that happens."""
+    """Call `then` once, when the last of them is done, on whichever thread that happens.
+
+    What `then` brings about of that kind follows it instead of running inside of it: a chain may be of any length.
+    """
     lock, left = threading.Lock(), len(futures)
 
     def one(_: Future[Any]) -> None:
@@ -113,10 +132,28 @@ def when_done(futures: list[Future[Any]], then: Callable[[], None]) -> None:
             left -= 1
             last = not left
         if last:
-            then()
+            _in_turn(then)
 
     for future in futures:
         future.add_done_callback(one)
+
+
+_turns = threading.local()
+
+
+def _in_turn(call: Callable[[], None]) -> None:
+    waiting: deque[Callable[[], None]] | None = getattr(_turns, "waiting", None)
+    if waiting is not None:
+        waiting.append(call)
+        return
+    waiting = _turns.waiting = deque((call,))
+    try:
+        while waiting:
+            waiting.popleft()()
+    finally:
+        _turns.waiting = None
+        for left in waiting:  # Ctrl-C in one of them is none of the others' affair
+            background.loop().call_soon_threadsafe(left)
 
 
 def fail_with(future: Future[Any], given: list[Future[Any]]) -> bool:

@@ -247,3 +247,33 @@ def test_a_call_nobody_may_run_says_why_instead_of_waiting_in_silence(caplog: py
         assert "No connected node" in caplog.text
         assert "crowdgrid why" in caplog.text
         assert not future.done()
+
+
+def test_calls_cancelled_while_they_wait_for_an_argument_let_nobody_wait(grid: cg.Grid) -> None:
+    with cg.Executor(grid=grid) as pool:
+        slow = pool.submit(time.sleep, 1.0)
+        waiting = pool.submit(id, slow)
+        assert waiting.cancel()
+        assert waiting in concurrent.futures.wait([waiting], timeout=SECONDS).done
+
+
+def test_a_failure_passes_through_a_long_chain_of_calls(grid: cg.Grid) -> None:
+    @cg.function
+    def step(x: int) -> int:
+        if x == 0:
+            raise ValueError("from the start")
+        return x
+
+    future = step.submit(0)
+    for _ in range(1_000):
+        future = step.submit(future)
+    with pytest.raises(ValueError, match="from the start"):
+        future.result(SECONDS)
+
+
+def test_calls_cancelled_in_the_queue_let_nobody_wait_when_the_grid_is_closed() -> None:
+    with cg.local(cpus=1):
+        many = [square.submit(x) for x in range(30_000)]
+        cancelled = [future for future in many if future.cancel()]
+    assert not concurrent.futures.wait(many, timeout=SECONDS).not_done
+    assert all(future.cancelled() for future in cancelled)

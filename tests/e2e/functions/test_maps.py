@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,18 @@ def test_another_process_goes_on_with_a_map_whose_client_was_killed(grid: cg.Gri
     ended = run(-1)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) == sum(x * x for x in range(30_000))
+
+
+@pytest.mark.parametrize("count", [1, 5_001, 20_000])
+def test_the_next_element_may_depend_on_every_result_so_far(grid: cg.Grid, count: int) -> None:
+    taken = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield from range(count)
+        assert taken.wait(SECONDS), "what was read is withheld until more comes"
+        yield count
+
+    found = square.map(source())
+    assert list(itertools.islice(found, count)) == [x * x for x in range(count)]
+    taken.set()
+    assert list(found) == [count * count]

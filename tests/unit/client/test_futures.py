@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import CancelledError, Future
+import itertools
+import threading
+from concurrent.futures import CancelledError, Future, as_completed, wait
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +18,10 @@ def done(value: Any) -> Future[Any]:
     future: Future[Any] = GridFuture()
     future.set_result(value)
     return future
+
+
+def follow(after: Future[Any], before: Future[Any]) -> None:
+    assert fail_with(after, [before])
 
 
 def test_futures_are_found_among_arguments_and_one_level_deep() -> None:
@@ -104,3 +111,60 @@ def test_what_is_awaited_is_cancelled_with_who_awaits_it() -> None:
             await future
 
     asyncio.run(see())
+
+
+def test_whoever_waits_for_a_cancelled_call_hears_of_it_when_it_is_settled() -> None:
+    waited: Future[Any] = GridFuture()
+    assert waited.cancel()
+    settle(waited, value=1)  # as what becomes of the grid is told to all
+    assert waited.cancelled()
+    assert not waited.set_running_or_notify_cancel()  # and by who comes upon it in a queue
+    assert wait([waited], timeout=5).done == {waited}
+    assert list(as_completed([waited], timeout=5)) == [waited]
+
+
+def test_one_that_runs_is_not_cancelled() -> None:
+    future: Future[Any] = GridFuture()
+    assert future.set_running_or_notify_cancel()
+    assert not future.cancel()
+    settle(future, value=1)
+    assert future.result(0) == 1
+
+
+def test_a_failure_passes_through_a_chain_of_any_length() -> None:
+    length = 5_000
+    chain: list[Future[Any]] = [GridFuture() for _ in range(length)]
+    for before, after in itertools.pairwise(chain):
+        when_done([before], partial(follow, after, before))
+    chain[0].set_exception(ValueError("the first"))
+    for future in chain:
+        with pytest.raises(ValueError, match="the first"):
+            future.result(0)
+
+
+def test_so_does_a_cancellation() -> None:
+    chain: list[Future[Any]] = [GridFuture() for _ in range(5_000)]
+    for before, after in itertools.pairwise(chain):
+        when_done([before], partial(follow, after, before))
+    assert chain[0].cancel()
+    assert isinstance(chain[-1].exception(0), CancelledError)
+
+
+def test_what_interrupts_one_step_of_a_chain_leaves_the_others_to_the_loop() -> None:
+    first: Future[Any] = GridFuture()
+    came = threading.Event()
+    then: list[Future[Any]] = [GridFuture(), GridFuture()]
+
+    def branch() -> None:
+        when_done([then[0]], lambda: interrupt())
+        when_done([then[1]], came.set)
+        settle(then[0])
+        settle(then[1])
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    when_done([first], branch)
+    with pytest.raises(KeyboardInterrupt):
+        first.set_result(None)
+    assert came.wait(5)
