@@ -1,15 +1,16 @@
 """A failure becomes an exception again, as far as it may.
 
 A stranger's machine wrote the failure, so it chooses among classes that are known here anyway: Python's own exceptions,
-and those the caller names because they travelled with the function. No class is looked up by name in a module, and no
-constructor of a class of one's own is called: its `args` and plain attributes are set. Numbers that Python's own
-exceptions take for places in a text are places in it, because Python itself does not look again. Everything else is a
-`RemoteError` that says the same.
+and those the caller names because they travelled with the function. No class is looked up by name in a module, except
+where a pickle would be read anyway, and no constructor of a class of one's own is called: its `args` and plain
+attributes are set. Numbers that Python's own exceptions take for places in a text are places in it, because Python
+itself does not look again. Everything else is a `RemoteError` that says the same.
 """
 
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ def to_exception(
         unpickle: read the pickled exception. Only for a failure whose signer is trusted: reading it runs code.
     """
     error = _unpickled(failure) if unpickle and failure.pickled else None
+    if unpickle and error is None:  # its constructor takes other arguments than its `args`: a common slip
+        classes = [*classes, *_loaded(failure)]
     error = error or _known(failure, classes) or _remote(failure)
     if failure.traceback:
         error.__cause__ = RemoteTraceback(failure.traceback)
@@ -64,6 +67,15 @@ def _unpickled(failure: Failure) -> BaseException | None:
     except Exception:  # noqa: BLE001 - unpickling runs anything; the failure says what it was all the same
         return None
     return error if isinstance(error, BaseException) else None
+
+
+def _loaded(failure: Failure) -> list[type[BaseException]]:
+    """The class of this name in a module that is loaded here. Only for who might unpickle it."""
+    found: Any = sys.modules.get(failure.module)
+    name = failure.type if failure.module == "__main__" else failure.type.removeprefix(failure.module + ".")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return [found] if isinstance(found, type) and issubclass(found, BaseException) else []
 
 
 def _known(failure: Failure, classes: Iterable[type[BaseException]]) -> BaseException | None:

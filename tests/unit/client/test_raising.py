@@ -7,6 +7,7 @@ import sys
 import traceback
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,14 @@ class Own(Exception):
 
 class OwnOSError(OSError):
     pass
+
+
+class TwoWords(Exception):
+    """A common slip: it is made of other arguments than it tells `Exception`, so no pickle of it can be read."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+        self.second = second
 
 
 def back(error: BaseException, *classes: type[BaseException]) -> BaseException:
@@ -191,3 +200,19 @@ NAMES = st.sampled_from(
 )
 def test_any_failure_is_some_exception(failure: Failure) -> None:
     assert isinstance(to_exception(failure, classes=[Own]), BaseException)
+
+
+def test_one_whose_pickle_cannot_be_read_is_known_by_name_where_pickles_are_read() -> None:
+    told = describe(TwoWords("a", "b"))
+    told = msgspec.structs.replace(told, pickled=dumps(TwoWords("a", "b")))
+    found = to_exception(told, unpickle=True)
+    assert isinstance(found, TwoWords)
+    assert (str(found), found.second) == ("a b", "b")
+    assert type(to_exception(told)) is RemoteError, "a stranger names no class"
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [("os", "os.system"), ("nowhere", "nowhere.Error"), ("", ""), ("os", "os")]
+)
+def test_a_name_that_is_no_exception_is_none(module: str, kind: str) -> None:
+    assert type(to_exception(Failure(kind, module, "m"), unpickle=True)) is RemoteError

@@ -79,6 +79,19 @@ def _reduced(value: Any) -> Made | None:
     return Made(told[0], told[1])
 
 
+WRAPPERS: Final = (staticmethod, classmethod, property)
+
+
+def wrapped_functions(value: Any) -> list[types.FunctionType]:
+    """The functions in a method, static method, class method or property, or the function itself."""
+    parts = _property_parts(value) if isinstance(value, property) else [getattr(value, "__func__", value)]
+    return [part for part in parts if isinstance(part, types.FunctionType)]
+
+
+def _property_parts(value: property) -> list[Any]:
+    return [value.fget, value.fset, value.fdel]
+
+
 def _partial(value: functools.partial[Any]) -> Made:
     return Made(functools.partial, (value.func, *value.args), value.keywords)
 
@@ -119,6 +132,9 @@ def _type_variable(value: Any) -> Made:
 
 _MADE: Final[dict[type, Callable[[Any], Made]]] = {
     functools.partial: _partial,
+    staticmethod: lambda value: Made(staticmethod, (value.__func__,)),
+    classmethod: lambda value: Made(classmethod, (value.__func__,)),
+    property: lambda value: Made(property, (*_property_parts(value), value.__doc__)),
     type(functools.lru_cache(print)): _cache,
     re.Pattern: lambda value: Made(re.compile, (value.pattern, value.flags)),
     struct.Struct: lambda value: Made(struct.Struct, (value.format,)),

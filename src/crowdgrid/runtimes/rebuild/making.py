@@ -76,6 +76,8 @@ class Maker:
         self._python = python
         self._made: list[Any] = []
         self._pending: list[tuple[int, Callable[[], None]]] = []  # (highest index it waits for, what to do then)
+        self._filled: list[Callable[[], None]] = []  # what was done so, where a statement may have changed it since
+        self._runs_statements = any(isinstance(node, c.Class) for node in document.nodes)
 
     def make(self) -> Any:
         """The root of the document.
@@ -98,7 +100,18 @@ class Maker:
                 self._fill()  # what is there now may be called by it
             self._made.append(self._one(node))
         self._fill()
+        self._undo()
         return self._made[self._document.root]
+
+    def _undo(self) -> None:
+        """Take back what class statements did besides making a class, to what travelled: a registry to which a base's
+        hook, a decorator or a metaclass added the class has it already, a counter has counted it."""
+        for fill in self._filled:
+            fill()
+        if self._runs_statements:
+            for made, node in zip(self._made, self._document.nodes):
+                if isinstance(node, c.Value) and isinstance(made, list | dict | set):
+                    _refill(made, self._value(node.data))
 
     def _fill(self) -> None:
         count = len(self._made)
@@ -106,6 +119,8 @@ class Maker:
         self._pending = [entry for entry in self._pending if entry[0] >= count]
         for fill in ready:
             fill()
+        if self._runs_statements:
+            self._filled += ready
 
     def _later(self, indices: tuple[int, ...], fill: Callable[[], None]) -> None:
         self._pending.append((max(indices, default=-1), fill))
@@ -175,13 +190,13 @@ class Maker:
             pairs: dict[Any, Any] = {}
             self._later(
                 (*node.keys, *node.items),
-                lambda: pairs.update((made[key], made[item]) for key, item in zip(node.keys, node.items)),
+                lambda: _refill(pairs, {made[key]: made[item] for key, item in zip(node.keys, node.items)}),
             )
             return pairs
         if node.kind in _CONTAINERS:
             return _CONTAINERS[node.kind](made[item] for item in node.items)
         items: Any = [] if node.kind == "list" else set()
-        self._later(node.items, lambda: _add(items, [made[i] for i in node.items]))
+        self._later(node.items, lambda: _refill(items, [made[i] for i in node.items]))
         return items
 
     def _called(self, node: c.Call) -> Any:
@@ -271,11 +286,12 @@ class Maker:
             raise BadProgram(f"The source of {self._name} cannot be read: {error}.") from None
 
 
-def _add(items: Any, more: list[Any]) -> None:
-    if isinstance(items, set):
-        items.update(more)
+def _refill(container: Any, content: Any) -> None:
+    container.clear()
+    if isinstance(container, list):
+        container.extend(content)
     else:
-        items.extend(more)
+        container.update(content)
 
 
 def _same(now: Any, then: Any) -> bool:
