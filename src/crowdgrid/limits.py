@@ -105,6 +105,7 @@ EVENTS_KEPT: Final = 10_000
 # --- agreement ------------------------------------------------------------------------------
 TRUST_LEAST: Final = 1.0  # of the trust index
 TRUST_MOST: Final = 10.0
+CLOSING_AUDITS_MAX: Final = 20  # answers of one node looked at once more when a job ends
 OVERLAP_MAX: Final = 50  # nodes a job may ask to report each task
 ERROR_BOUND_LEAST: Final = 1e-9  # the smallest chance of a wrong answer a job may ask for
 FINAL_AFTER_MS: Final = 3_600_000  # how long answers stay open to being judged again, where they are

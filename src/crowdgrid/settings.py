@@ -40,7 +40,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         invitation: an invitation code for nodes to make sure of, "" for none.
         ranking: the scheduling rule.
         trust_up, trust_down: what a node's trust index gains and loses by a vote; `core.trust.policy.Policy` has what
-            these, `trust_least`, `trust_most`, `audit_rate` and `owners_vote_once` mean.
+            these, `trust_least`, `trust_most`, `audit_rate`, `closing_audits` and `owners_vote_once` mean.
         keep_jobs_seconds: how long an ended job is kept; 0 for ever.
         blob_grace_seconds: age below which a blob nothing names is left alone.
         collect_seconds: time between two collections.
@@ -67,6 +67,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     trust_up: float = 0.1
     trust_down: float = 0.5
     audit_rate: float = 0.03
+    closing_audits: int = 3
     owners_vote_once: bool = True
     keep_jobs_seconds: float = 30 * _DAY
     blob_grace_seconds: float = 3600.0
@@ -100,6 +101,11 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
                 raise BadInput(
                     f"The setting {name} is {getattr(self, name):g}.", hint=f"Use 0 to {limits.TRUST_MOST:g}."
                 )
+        if not 0 <= self.closing_audits <= limits.CLOSING_AUDITS_MAX:
+            raise BadInput(
+                f"The closing audits of a node are {self.closing_audits}.",
+                hint=f"Use 0 to {limits.CLOSING_AUDITS_MAX}; 3 by default.",
+            )
         if not 0 <= self.audit_rate <= 1:
             raise BadInput(f"The share of audited tasks is {self.audit_rate:g}.", hint="Use 0 to 1; 0.03 by default.")
 

@@ -33,6 +33,12 @@ CROWDGRID_INVITATION.
     "--trust-up", type=float, metavar="N", help="What a vote that agrees adds to a node's trust (default 0.1)."
 )
 @click.option("--trust-down", type=float, metavar="N", help="What one that does not takes from it (default 0.5).")
+@click.option(
+    "--closing-audits",
+    type=int,
+    metavar="N",
+    help="Last answers of each node looked at twice before a job is complete (default 3).",
+)
 @click.option("--audit-rate", type=float, metavar="SHARE", help="Of tasks looked at twice in any case (default 0.03).")
 @click.option(
     "--owners-vote-once/--owners-vote-often",

@@ -92,12 +92,12 @@ def _next_job(state: State, node: int, kind: str) -> None:
 
 
 def _ask(state: State, node: int, kind: str, job: JobRun, cursor: tuple[int, ...]) -> None:
-    then = partial(_page, node=node, kind=kind, number=job.number, revision=job.revision, cursor=cursor)
+    then = partial(_page, node=node, kind=kind, number=job.number, reopened=job.reopened, cursor=cursor)
     asking.ask(state, "voted", (job.number, node), then, cursor)
 
 
 def _page(
-    state: State, rows: Recalled, *, node: int, kind: str, number: int, revision: int, cursor: tuple[int, ...]
+    state: State, rows: Recalled, *, node: int, kind: str, number: int, reopened: int, cursor: tuple[int, ...]
 ) -> None:
     running = state.doubting.get((node, kind))
     job = state.jobs.get(number)
@@ -106,7 +106,7 @@ def _page(
     if job is None or job.state not in _LOOKED_AT:
         _next_job(state, node, kind)
         return
-    if job.revision != revision:
+    if job.reopened != reopened:
         _ask(state, node, kind, job, cursor)  # something was opened again meanwhile: the rows may be out of date
         return
     votes: dict[int, list[Assignment]] = {}

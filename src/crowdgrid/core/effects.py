@@ -109,7 +109,8 @@ class Recall(msgspec.Struct, frozen=True):
         query: "assignment" (key: job, ordinal, attempt: that assignment, its task and all the task's
             assignments), "unsettled" (key: job: its open and abandoned tasks and those whose answer has errors),
             "voted" (key: job, node: the job's settled tasks the node voted on, with all their assignments and the
-            nodes of these), "compare" (key: job, ordinal and attempts whose answers differ in their bytes: which of
+            nodes of these), "alone" (key: job, n: the last n tasks each node
+            has answered alone, their answers in the same order, and the nodes), "compare" (key: job, ordinal and attempts whose answers differ in their bytes: which of
             them are the same by the job's comparison).
         cursor: where the last page ended, empty at first. limit: rows at most.
     """

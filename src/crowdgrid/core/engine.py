@@ -21,6 +21,7 @@ import msgspec
 from crowdgrid import limits
 from crowdgrid.core import (
     asking,
+    closing,
     doubting,
     explain,
     holding,
@@ -83,6 +84,8 @@ class Engine:
         self._handlers[type(command)](command)
         if state.moved:
             doubting.look(state)
+        if state.whole:
+            closing.look(state)
         return self.told()
 
     def told(self) -> list[Effect]:
@@ -232,7 +235,9 @@ def restore(
     for standing in standings:
         state.standings.remember(standing)
     for record in open_jobs:
-        jobs.remember(state, JobRun(record))
+        returned = JobRun(record)
+        returned.nodes_back_at = state.now + holding.RECONNECT_MS
+        jobs.remember(state, returned)
     known = {node.number: node for node in open_nodes}
     kept = {assignment.key: assignment for assignment in assignments if assignment.node in known}
     for task in tasks:

@@ -244,8 +244,16 @@ def maybe_complete(state: State, job: JobRun) -> None:
     want = job.spec.completion
     whole = job.state is JobState.SEALED and job.units_cut == job.units and not job.open
     late = want.at_least and job.validated >= want.at_least and state.now >= job.base.created_at + want.deadline_ms
-    if whole or late:
+    if whole and not late and _is_looked_over_first(state, job):
+        state.whole[job.number] = job
+    elif whole or late:
         complete(state, job)
+
+
+def _is_looked_over_first(state: State, job: JobRun) -> bool:
+    """Whether some of its answers are compared once more before it is complete, see `closing`."""
+    audits = job.spec.consensus == "bounded_error" and state.policy.closing_audits > 0
+    return audits and job.alone and job.hit < 0 and not job.looked_over
 
 
 def complete(state: State, job: JobRun) -> None:

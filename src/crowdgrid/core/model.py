@@ -20,6 +20,7 @@ from crowdgrid.core.trust.comparison import Comparison, Exact
 
 AssignmentKey: TypeAlias = tuple[int, int, int]  # (job, ordinal, attempt)
 
+VOTER_BYTES: Final = 8  # of a node's number in `Task.voters`
 PICKLED: Final = "python-pickle"
 UNSANDBOXED: Final = frozenset({"python", PICKLED})
 """Runtimes that are a process of the machine's own Python: only for those its owner trusts, see `unsandboxed`."""

@@ -1,7 +1,7 @@
 """Answers withdrawn, and work done again at its owner's word: settled tasks that are opened again.
 
 Both begin with rows of the store, which may be out of date when they are heard. A settled row can only have changed
-since if its job's revision has, and is then read anew; an open row is believed only of a job that came back to memory
+since if its job has been opened again, and is then read anew; an open row is believed only of a job that came back to memory
 after it had ended, and only of tasks that have not been here since.
 """
 
@@ -44,14 +44,14 @@ def retract(state: State, command: Retract) -> None:
 
 def _ask_answer(state: State, command: Retract) -> None:
     job = state.jobs.get(command.assignment[0])
-    revision = job.revision if job else -1
-    then = partial(_retract_settled, command=command, revision=revision)
+    reopened = job.reopened if job else -1
+    then = partial(_retract_settled, command=command, reopened=reopened)
     asking.ask(state, "assignment", command.assignment, then)
 
 
-def _retract_settled(state: State, rows: Recalled, *, command: Retract, revision: int) -> None:
+def _retract_settled(state: State, rows: Recalled, *, command: Retract, reopened: int) -> None:
     job = state.jobs.get(command.assignment[0])
-    if (job.revision if job else -1) != revision:
+    if (job.reopened if job else -1) != reopened:
         _ask_answer(state, command)  # something was opened again meanwhile: the rows may be out of date
         return
     found = next((a for a in rows.assignments if a.key == command.assignment), None)
@@ -73,15 +73,15 @@ def _retract_settled(state: State, rows: Recalled, *, command: Retract, revision
 
 def retry(state: State, job: JobRun) -> None:
     """Open again what failed, page by page; asked again, it goes on with the page that has not come."""
-    then = partial(_retry_page, number=job.number, revision=job.revision)
+    then = partial(_retry_page, number=job.number, reopened=job.reopened)
     job.page = asking.ask(state, "unsettled", (job.number,), then, job.cursor)
 
 
-def _retry_page(state: State, rows: Recalled, *, number: int, revision: int) -> None:
+def _retry_page(state: State, rows: Recalled, *, number: int, reopened: int) -> None:
     job = state.jobs.get(number)
     if job is None or job.page != rows.recall:
         return
-    if job.revision != revision:
+    if job.reopened != reopened:
         retry(state, job)  # something was opened again meanwhile: the rows may be out of date
         return
     for task in rows.tasks:

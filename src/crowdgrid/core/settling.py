@@ -37,6 +37,7 @@ def vote(state: State, job: JobRun, task: Task, assignment: Assignment, *, hit: 
     if not job.replicates:
         settle(state, job, task, assignment, 0.0, hit=hit)
     elif (alone := voting.alone(state, job, task, assignment.node)) > 0.0:
+        job.alone = True
         settle(state, job, task, assignment, alone, hit=hit)
     else:
         voting.cast(state, job, task, assignment, settle, hit=hit)
@@ -80,6 +81,8 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
         voters,
     )
     del job.open[task.ordinal]
+    if task.digest and task.digest != result.digest:
+        job.revision += 1  # it was looked at once more, and another answer stands now
     job.validated += 1
     job.units_done += task.stop - task.start
     job.errors += errors
@@ -109,10 +112,22 @@ def _withdraw_others(state: State, task: Task) -> None:
         voting.withdraw(state, held, "The task has its answer.")
 
 
-def reopen(state: State, job: JobRun, task: Task, why: str, votes: Sequence[tuple[Assignment, Node]] = ()) -> None:
+def reopen(
+    state: State,
+    job: JobRun,
+    task: Task,
+    why: str,
+    votes: Sequence[tuple[Assignment, Node]] = (),
+    *,
+    audit: bool = False,
+) -> None:
     """Open a settled or abandoned task again. Its answer no longer counts; nothing is subtracted from any sum, the
-    partial of its block is dropped and folded anew. `votes`: those that go on counting, with their nodes; one more is
-    asked for. Without any, it begins as new."""
+    partial of its block is dropped and folded anew.
+
+    Args:
+        votes: those that go on counting, with their nodes; one more is asked for. Without any, it begins as new.
+        audit: nothing speaks against its answer: the job's revision rises only if another one comes of it.
+    """
     if task.state is TaskState.ABANDONED:
         job.abandoned -= 1
         path: tuple[TaskState, ...] = (TaskState.PENDING, TaskState.IN_QUEUE)
@@ -123,13 +138,15 @@ def reopen(state: State, job: JobRun, task: Task, why: str, votes: Sequence[tupl
     if task.ordinal == job.hit:
         job.hit = -1
     job.units_done -= task.stop - task.start
-    job.revision += 1
+    job.revision += not audit
+    job.reopened += 1
+    job.looked_over = False
     opened = _replace(
         task,
         state=step(TASK, (task.state, *path)),
         stale=0,
         answer=-1,
-        digest=b"",
+        digest=task.digest if audit else b"",
         errors=0,
         outcome=Outcome.OK,
         wanted=len(votes) + 1,

@@ -54,6 +54,7 @@ class JobRun:
     __slots__ = (
         "abandoned",
         "alarm_at",
+        "alone",
         "attended",
         "ballots",
         "base",
@@ -67,7 +68,9 @@ class JobRun:
         "in_progress",
         "in_queue",
         "lane",
+        "looked_over",
         "lost",
+        "nodes_back_at",
         "number",
         "open",
         "orphan_at",
@@ -83,6 +86,7 @@ class JobRun:
         "rates",
         "reason",
         "refusals",
+        "reopened",
         "retrying",
         "returning",
         "revision",
@@ -114,23 +118,19 @@ class JobRun:
         self.hit = job.hit
         self.revision = job.revision
         self.ended_at = job.ended_at
-        self.sealed = job.sealed
-        self.retrying = job.retrying
+        self.sealed, self.retrying = job.sealed, job.retrying
         self.units = counts.units
-        self.units_cut = counts.units_cut
-        self.units_done = counts.units_done
+        self.units_cut, self.units_done = counts.units_cut, counts.units_done
         self.tasks = counts.tasks
-        self.in_queue = 0
-        self.in_progress = 0
+        self.in_queue = self.in_progress = 0
         self.validated = counts.validated
         self.split = counts.split
         self.abandoned = counts.abandoned
         self.errors = counts.errors
         self.lost = counts.lost
         self.unit_bytes = counts.unit_bytes
-        self.weights: deque[tuple[int, int, int]] = deque()  # (first, stop, bytes each) of heavy units not cut yet
-        if self.unit_bytes and self.units_cut < self.units:
-            self.weights.append((self.units_cut, self.units, self.unit_bytes))
+        heavy = [(self.units_cut, self.units, self.unit_bytes)] if self.unit_bytes else []
+        self.weights = deque(each for each in heavy if each[0] < each[1])  # (first, stop, bytes each) not cut yet
         self.open: dict[int, Task] = {}
         self.ballots: dict[int, Ballot] = {}  # of open tasks, as far as there are votes
         self.short: set[int] = set()  # tasks in progress that want one more node
@@ -150,6 +150,10 @@ class JobRun:
         self.rank: tuple[float, int] | None = None  # … and its rank there; None in the backlog
         self.returning = 0  # ordinals below this may be open in the store and not here yet: it had ended …
         self.here: set[int] = set()  # … but not these, opened again since it came back
+        self.reopened = 0  # tasks of it, since the engine began: what was read before may be out of date
+        self.alone = counts.validated > 0  # a node may have answered a task alone
+        self.nodes_back_at = 0  # after a restart: when nodes have had the time to open their links again
+        self.looked_over = False  # what nodes answered alone at last was compared, see `closing`
         self.page = 0  # the `Recall` under way that opens failed tasks again; 0 none …
         self.cursor: tuple[int, ...] = ()  # … and where its page begins
 
@@ -348,6 +352,7 @@ class State:
         # Each `Recall` under way: when it was asked (oldest first), and what it is for.
         self.recalls: dict[int, tuple[int, Recall, Callable[[State, Recalled], None]]] = {}
         self.late: dict[AssignmentKey, Late | None] = {}  # results waiting for the store; None: withdrawn meanwhile
+        self.whole: dict[int, JobRun] = {}  # jobs that would be complete but for a last look
         self.moved: list[tuple[Standing, float]] = []  # in this command: standings, with the doubt there was before
         self.doubting: dict[tuple[int, str], Doubting] = {}  # by node and kind
         self.dirty: dict[int, JobRun] = {}

@@ -18,7 +18,7 @@ from crowdgrid import limits
 from crowdgrid.core import asking, holding, jobs
 from crowdgrid.core.commands import Recalled
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, step
-from crowdgrid.core.model import Assignment, AssignmentState, Outcome, Task, TaskState, TrustMove
+from crowdgrid.core.model import VOTER_BYTES, Assignment, AssignmentState, Outcome, Task, TaskState, TrustMove
 from crowdgrid.core.reducing import REDUCERS
 from crowdgrid.core.reducing.looking import look
 from crowdgrid.core.scheduling import offers, ready
@@ -331,8 +331,8 @@ def voters(job: JobRun, answer: Assignment) -> bytes:
     """The numbers of the nodes that voted on an open task, 8 bytes each: see `model.Task`."""
     ballot = job.ballots.get(answer.ordinal)
     if ballot is None:
-        return answer.node.to_bytes(8, "big")
-    return b"".join([vote.assignment.node.to_bytes(8, "big") for vote in ballot.votes])
+        return answer.node.to_bytes(VOTER_BYTES, "big")
+    return b"".join([vote.assignment.node.to_bytes(VOTER_BYTES, "big") for vote in ballot.votes])
 
 
 def judge(state: State, job: JobRun, answer: Assignment) -> None:
@@ -345,6 +345,8 @@ def judge(state: State, job: JobRun, answer: Assignment) -> None:
     won = next(group for group in groups if any(votes[at].assignment is answer for at in group))
     for at, (vote, chance) in enumerate(zip(votes, right, strict=True)):
         standing = state.standings.learn(vote.assignment.node, job.kind, chance, state.now)
+        if chance > 0.5:
+            state.standings.prove(job.kind, vote.assignment)
         state.save(standing)
         state.moved.append((standing, vote.doubt))
         _move_trust(state, vote.assignment, agrees=at in won)

@@ -125,6 +125,7 @@ def _policy(settings: HubSettings) -> Policy:
         trust_up=settings.trust_up,
         trust_down=settings.trust_down,
         audit_rate=settings.audit_rate,
+        closing_audits=settings.closing_audits,
         owners_vote_once=settings.owners_vote_once,
     )
 

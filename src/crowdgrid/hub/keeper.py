@@ -36,9 +36,9 @@ from crowdgrid.core.model import Assignment, GridRow, Record, Task, key_of
 from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.errors import Busy, CrowdgridError, Fenced, Unavailable
 from crowdgrid.hub.clock import Clock
-from crowdgrid.hub.recalling import recall
 from crowdgrid.ids import PublicIds
 from crowdgrid.store import Batch, Opened, Store
+from crowdgrid.store.recalling import recall
 
 log = logging.getLogger("crowdgrid.keeper")
 
@@ -367,7 +367,7 @@ class Keeper:
 
     async def _recall(self, effect: e.Recall, engine: Engine) -> None:
         try:
-            rows = await recall(self.store, effect, self.blobs)
+            rows = await recall(self.store, effect, self.blobs.read_bytes if self.blobs is not None else None)
         except CrowdgridError as error:
             if engine is self._engine and not self.problem:
                 self._unread = error  # the engine waits for these rows, and would for ever

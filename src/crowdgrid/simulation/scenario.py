@@ -262,6 +262,7 @@ class PolicyTable(_Table, frozen=True):
     trust_up: NotNegative = 0.1
     trust_down: NotNegative = 0.5
     audit_rate: Share = 0.03
+    closing_audits: Some = 3
     owners_vote_once: bool = True
     probation: Some = 5
     stranger_doubt: Share = 0.05

@@ -137,6 +137,11 @@ class Store(Protocol):
         job; may give one that names it by accident."""
         ...
 
+    async def alone(self, job: int, *, last: int, node: int = 0, after: int = -1, limit: int = 1000) -> list[Task]:
+        """The `last` validated tasks, by ordinal, that each node has answered alone: by node, then by ordinal, above
+        task `after` of `node`. Looks at every task of the job."""
+        ...
+
     async def assignments(self, job: int, ordinal: int) -> list[Assignment]:
         """All of one task, by attempt."""
         ...

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from crowdgrid.core.model import (
+    VOTER_BYTES,
     Assignment,
     AssignmentState,
     Chunk,
@@ -259,9 +260,18 @@ class MemoryStore:
         return _first(limit, (rows.settled(task) for task in rows.tasks_after(after) if _flawed(task)))
 
     async def voted(self, job: int, node: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
-        voter = node.to_bytes(8, "big")
+        voter = node.to_bytes(VOTER_BYTES, "big")
         found = (task for task in self._rows(job).tasks_after(after) if voter in task.voters)
         return _first(limit, (task for task in found if task.state == TaskState.VALIDATED))
+
+    async def alone(self, job: int, *, last: int, node: int = 0, after: int = -1, limit: int = 1000) -> list[Task]:
+        by_voter: dict[bytes, list[Task]] = {}
+        for task in self._rows(job).tasks_after(-1):
+            if task.state == TaskState.VALIDATED and len(task.voters) == VOTER_BYTES:
+                by_voter.setdefault(task.voters, []).append(task)
+        found = [(voter, task) for voter in sorted(by_voter) for task in by_voter[voter][-last:]]
+        start = (node.to_bytes(VOTER_BYTES, "big"), after)
+        return _first(limit, (task for voter, task in found if (voter, task.ordinal) > start))
 
     async def assignments(self, job: int, ordinal: int) -> list[Assignment]:
         return [each for _, each in sorted(self._rows(job).assignments.get(ordinal, {}).items())]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 
-from crowdgrid.core.model import AssignmentState, JobState, Outcome, TaskState
+from crowdgrid.core.model import VOTER_BYTES, AssignmentState, JobState, Outcome, TaskState
 from crowdgrid.store.schema import (
     ENDED_JOBS,
     OPEN_JOBS,
@@ -176,11 +176,33 @@ def _tasks() -> dict[str, Select]:
             ),
             task.c.ordinal,
         ),
+        "alone": _alone(of_job),
         "flawed": _by(_page(answered.where(is_flawed()), task.c.ordinal), "task_flawed"),
         "assignments": sa.select(assignment)
         .where(_same(assignment.c.job), _same(assignment.c.ordinal))
         .order_by(assignment.c.attempt),
     }
+
+
+def _alone(of_job: Select) -> Select:
+    """The last tasks that each node has answered alone."""
+    theirs, voter = task.alias("theirs"), _at(task.c.voters, "voter")
+    place = sa.func.row_number().over(partition_by=theirs.c.voters, order_by=theirs.c.ordinal.desc()).label("place")
+    ranked = (
+        sa.select(theirs.c.ordinal, place)
+        .where(
+            _same(theirs.c.job),
+            theirs.c.state == literal(int(TaskState.VALIDATED)),
+            sa.func.length(theirs.c.voters) == literal(VOTER_BYTES),
+            theirs.c.voters >= voter,
+        )
+        .subquery("ranked")
+    )
+    found = of_job.join(ranked, ranked.c.ordinal == task.c.ordinal).where(
+        ranked.c.place <= _at(task.c.ordinal, "last"),
+        sa.or_(task.c.voters > voter, task.c.ordinal > _at(task.c.ordinal, "after")),
+    )
+    return _limit(found.order_by(task.c.voters, task.c.ordinal))
 
 
 def _chunks() -> Select:

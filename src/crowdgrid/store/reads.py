@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from crowdgrid import limits
 from crowdgrid.core.model import (
+    VOTER_BYTES,
     Assignment,
     Chunk,
     Job,
@@ -111,8 +112,12 @@ class SqlReads(ABC):
         return await self._many(rows.settled, "flawed", job=job, after=after, limit=page(limit))
 
     async def voted(self, job: int, node: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
-        wanted = {"after": after, "limit": page(limit), "voter": node.to_bytes(8, "big")}
+        wanted = {"after": after, "limit": page(limit), "voter": node.to_bytes(VOTER_BYTES, "big")}
         return await self._many(rows.task, "voted", job=job, **wanted)
+
+    async def alone(self, job: int, *, last: int, node: int = 0, after: int = -1, limit: int = 1000) -> list[Task]:
+        wanted = {"voter": node.to_bytes(VOTER_BYTES, "big"), "after": after, "last": last, "limit": page(limit)}
+        return await self._many(rows.task, "alone", job=job, **wanted)
 
     async def assignments(self, job: int, ordinal: int) -> list[Assignment]:
         return await self._many(rows.assignment, "assignments", job=job, ordinal=ordinal)

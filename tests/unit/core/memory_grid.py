@@ -15,9 +15,9 @@ from crowdgrid.core import invariants
 from crowdgrid.core.engine import restore
 from crowdgrid.core.model import Assignment, Job, Record, Task, key_of
 from crowdgrid.core.trust.policy import POLICY, Policy
-from crowdgrid.hub.recalling import recall
 from crowdgrid.store import Batch, SettledRow
 from crowdgrid.store.memory import MemoryStore
+from crowdgrid.store.recalling import recall
 
 T = TypeVar("T")
 

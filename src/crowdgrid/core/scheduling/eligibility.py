@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from crowdgrid.core import unsandboxed
-from crowdgrid.core.model import UNSANDBOXED, Job, NodeState
+from crowdgrid.core.model import UNSANDBOXED, Job, Node, NodeState
 
 if TYPE_CHECKING:
     from crowdgrid.core.state import JobRun, NodeRun
@@ -47,12 +47,14 @@ def needs_of(job: Job) -> Needs:
 def suits(needs: Needs, node: NodeRun) -> bool:
     """Whether `objections` of a job with these needs would be empty, but for what the node declined; the quick
     form for the plan. `node` is connected and has an offer."""
-    milli_cpus, memory_bytes, runtime, min_trust, labels, region, group, owner = needs
-    record = node.record
+    return needs[0] <= node.milli_cpus and needs[1] <= node.memory_bytes and is_kind_for(needs, node.record)
+
+
+def is_kind_for(needs: Needs, record: Node) -> bool:
+    """Whether a node may be given jobs with these needs, when it has the room."""
+    _, _, runtime, min_trust, labels, region, group, owner = needs
     return (
-        milli_cpus <= node.milli_cpus
-        and memory_bytes <= node.memory_bytes
-        and runtime in record.runtimes
+        runtime in record.runtimes
         and record.trust >= min_trust
         and record.state is NodeState.ACTIVE
         and (not region or record.region == region)

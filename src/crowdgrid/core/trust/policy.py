@@ -17,6 +17,9 @@ class Policy(msgspec.Struct, frozen=True):
             agrees with an accepted answer, and loses for one that does not.
         audit_rate: the share of tasks, in [0, 1], that are given to a second node although the first may stand alone;
             which ones is drawn with the grid's key, so that nobody else can tell.
+        closing_audits: of the answers each node gave alone since others last agreed with one of its own, so many of the
+            last are given to a second node before a job is complete. closing_share: of the job's tasks at most, about;
+            in a job of few tasks which ones is drawn.
         owners_vote_once: two votes on a task never come from nodes of one owner.
         probation: judged votes after which a node's own history counts; before, it is taken for a stranger.
         stranger_doubt: the least chance of being wrong that such a node is believed to have.
@@ -27,6 +30,8 @@ class Policy(msgspec.Struct, frozen=True):
     trust_up: float = 0.1
     trust_down: float = 0.5
     audit_rate: float = 0.03
+    closing_audits: int = 3
+    closing_share: float = 0.05
     owners_vote_once: bool = True
     probation: int = 5
     stranger_doubt: float = 0.05

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final
 
-from crowdgrid.core.model import UNSANDBOXED, JobSpec, Standing
+from crowdgrid.core.model import UNSANDBOXED, Assignment, JobSpec, Standing
 from crowdgrid.core.trust import belief
 from crowdgrid.core.trust.belief import NOTHING, Crowd, posterior
 from crowdgrid.core.trust.policy import Policy
@@ -33,6 +33,7 @@ class Standings:
         self._counted: dict[tuple[int, str], tuple[float, ...]] = {}  # the posterior each has in the crowd
         self._doubts: dict[tuple[int, str], tuple[int, float]] = {}  # with the version of the prior they are for
         self._stranger = (-1, 0.0)
+        self._proved: dict[tuple[int, str], tuple[int, ...]] = {}
 
     def all(self) -> list[Standing]:
         """Every standing, in the order of its key."""
@@ -79,6 +80,17 @@ class Standings:
         self.crowd.settle()
         return after
 
+    def prove(self, kind: str, answer: Assignment) -> None:
+        """Others agreed with an answer of this kind."""
+        place, key = place_of(answer), (answer.node, kind)
+        if place > self._proved.get(key, ()):
+            self._proved[key] = place
+
+    def is_proved(self, kind: str, answer: Assignment) -> bool:
+        """Whether others agreed with this answer or a later one of its node, as far as that is remembered: not longer
+        than the engine lives."""
+        return place_of(answer) <= self._proved.get((answer.node, kind), ())
+
     def mark(self, standing: Standing) -> None:
         """Replace a standing whose evidence is as it was."""
         self._known[standing.node, standing.kind] = standing
@@ -92,7 +104,12 @@ class Standings:
         self._doubts.pop(key, None)
 
 
-def audited(id_key: bytes, job: int, ordinal: int, rate: float) -> bool:
-    """Whether a task is looked at twice: drawn once for each, with a key only the hub has."""
-    drawn = blake2b(b"%d.%d" % (job, ordinal), digest_size=_DRAW_BYTES, key=id_key).digest()
+def place_of(answer: Assignment) -> tuple[int, ...]:
+    """When an answer was given, among those of its node: many may come at once."""
+    return (answer.ended_at, answer.job, answer.ordinal)
+
+
+def audited(id_key: bytes, job: int, ordinal: int, rate: float, why: bytes = b"") -> bool:
+    """Whether a task is looked at twice: drawn once for each and each `why`, with a key only the hub has."""
+    drawn = blake2b(b"%d.%d" % (job, ordinal), digest_size=_DRAW_BYTES, key=id_key, person=why).digest()
     return int.from_bytes(drawn, "big") < rate * 256.0**_DRAW_BYTES

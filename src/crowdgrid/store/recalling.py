@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from crowdgrid import limits
-from crowdgrid.blobs import Blobs
 from crowdgrid.core.commands import Recalled
 from crowdgrid.core.effects import Recall
-from crowdgrid.core.model import JobSpec, Result, TaskState
+from crowdgrid.core.model import JobSpec, Result, Task, TaskState
 from crowdgrid.core.splitting import per_item
 from crowdgrid.core.trust.comparators import Candidate, candidate, comparator, content_of, same
 from crowdgrid.core.trust.comparators.closeness import pairs
 from crowdgrid.errors import NotFound
 from crowdgrid.store import Store
 
+ReadBlob: TypeAlias = Callable[[str], Awaitable[bytes]]
 _AT_ONCE_BYTES: Final = 64 * 1024  # of payloads; takes a fraction of a second in any case
 
 _OPEN = (TaskState.PENDING, TaskState.IN_QUEUE, TaskState.IN_PROGRESS, TaskState.COMPLETED, TaskState.FAILED)
 _READING_OPEN, _READING_FLAWED = 0, 1
 
 
-async def recall(store: Store, effect: Recall, blobs: Blobs | None = None) -> Recalled:
-    """The rows an effect asks for, one page. Without `blobs` what is kept there is not at hand. Raises Unavailable."""
+async def recall(store: Store, effect: Recall, read_blob: ReadBlob | None = None) -> Recalled:
+    """The rows an effect asks for, one page. Without `read_blob` what is kept as blobs is not at hand. Raises Unavailable."""
     if effect.query == "assignment":
         job, ordinal, _ = effect.key
         task = await store.task(job, ordinal)
@@ -32,8 +33,10 @@ async def recall(store: Store, effect: Recall, blobs: Blobs | None = None) -> Re
         return Recalled(effect.recall, (task,) if task else (), tuple(found))
     if effect.query == "voted":
         return await _voted(store, effect)
+    if effect.query == "alone":
+        return await _alone(store, effect)
     if effect.query == "compare":
-        return await _compare(store, effect, blobs)
+        return await _compare(store, effect, read_blob)
     assert effect.query == "unsettled", effect.query
     return await _unsettled(store, effect)
 
@@ -42,14 +45,27 @@ async def _voted(store: Store, effect: Recall) -> Recalled:
     job, number = effect.key
     after = effect.cursor[0] if effect.cursor else -1
     tasks = await store.voted(job, number, after=after, limit=effect.limit)
-    assignments = [each for task in tasks for each in await store.assignments(job, task.ordinal)]
+    cursor = (tasks[-1].ordinal,) if len(tasks) == effect.limit else ()
+    return await _with_votes(store, effect, tasks, cursor)
+
+
+async def _alone(store: Store, effect: Recall) -> Recalled:
+    job, last = effect.key
+    node, ordinal = effect.cursor or (0, -1)
+    tasks = await store.alone(job, last=last, node=node, after=ordinal, limit=effect.limit)
+    end = tasks[-1] if len(tasks) == effect.limit else None
+    cursor = (int.from_bytes(end.voters, "big"), end.ordinal) if end is not None else ()
+    return await _with_votes(store, effect, tasks, cursor)
+
+
+async def _with_votes(store: Store, effect: Recall, tasks: list[Task], cursor: tuple[int, ...]) -> Recalled:
+    assignments = [each for task in tasks for each in await store.assignments(task.job, task.ordinal)]
     found = [await store.node(each) for each in sorted({each.node for each in assignments})]
     nodes = tuple(node for node in found if node is not None)
-    cursor = (tasks[-1].ordinal,) if len(tasks) == effect.limit else ()
     return Recalled(effect.recall, tuple(tasks), tuple(assignments), cursor, nodes)
 
 
-async def _compare(store: Store, effect: Recall, blobs: Blobs | None) -> Recalled:
+async def _compare(store: Store, effect: Recall, read_blob: ReadBlob | None) -> Recalled:
     """Which of a task's answers are the same, as its job compares them. Large ones are compared in a thread."""
     number, ordinal, *attempts = effect.key
     job = await store.job(number)
@@ -57,19 +73,19 @@ async def _compare(store: Store, effect: Recall, blobs: Blobs | None) -> Recalle
     results = [given.get(attempt) for attempt in attempts]
     if job is None or None in results:
         return Recalled(effect.recall)  # removed meanwhile: whoever asked is gone as well
-    candidates = [candidate(result, await _payload(result, blobs)) for result in results if result is not None]
+    candidates = [candidate(result, await _payload(result, read_blob)) for result in results if result is not None]
     work = partial(_close, job.spec, candidates)
     size = sum(len(each.payload or b"") for each in candidates)
     close = work() if size <= _AT_ONCE_BYTES else await asyncio.to_thread(work)
     return Recalled(effect.recall, close=tuple((attempts[one], attempts[other]) for one, other in close))
 
 
-async def _payload(result: Result, blobs: Blobs | None) -> bytes | None:
+async def _payload(result: Result, read_blob: ReadBlob | None) -> bytes | None:
     """The content of a result's blob, None when there is none or it is not to be compared."""
-    if not result.blob or blobs is None or result.size > limits.COMPARED_BYTES:
+    if not result.blob or read_blob is None or result.size > limits.COMPARED_BYTES:
         return None
     try:
-        return await blobs.read_bytes(result.blob)
+        return await read_blob(result.blob)
     except NotFound:
         return None
 
