@@ -28,10 +28,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
+import msgspec
 import psutil
 
 import crowdgrid
 from crowdgrid.agent.control import ask
+from crowdgrid.cli.demo import dishonest
 from crowdgrid.client.grid import Grid as Connected
 from crowdgrid.errors import Unavailable
 
@@ -44,14 +46,16 @@ TAIL_LINES: Final = 25
 # What `crowdgrid` does, after some constants got other values; `limits` first, as others are made from it.
 _WITH_TIMERS: Final = """
 import importlib, json, sys
-from crowdgrid.cli import main
 for place, value in sorted(json.loads(sys.argv.pop(1)).items(), key=lambda each: not each[0].startswith("limits:")):
     module, _, name = place.partition(":")
     module = importlib.import_module(f"crowdgrid.{module}")
     getattr(module, name)
     setattr(module, name, value)
-sys.exit(main())
+module, _, name = sys.argv.pop(1).partition(":")
+sys.exit(getattr(importlib.import_module(module), name)())
 """
+_PROGRAM: Final = "crowdgrid.cli:main"
+_DISHONEST: Final = "crowdgrid.cli.demo.dishonest:command"
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
@@ -89,6 +93,7 @@ class Process:
     Args:
         title: for people. words: the command, after `crowdgrid`.
         timers: constants it has other values of, see `Grid`. python: of the environment whose `crowdgrid` it is.
+        plan: what an agent that is not honest is up to.
     """
 
     def __init__(
@@ -99,10 +104,13 @@ class Process:
         environ: dict[str, str],
         timers: Mapping[str, float],
         python: Path = Path(sys.executable),
+        plan: dishonest.Plan | None = None,
     ) -> None:
         self.title, self.log, self._environ = title, log, environ
-        command = [str(python.with_name(COMMAND.name))]
-        self.words = [str(python), "-c", _WITH_TIMERS, json.dumps(timers)] if timers else command
+        self.words = [str(python.with_name(COMMAND.name))]
+        if timers or plan:
+            self.words = [str(python), "-c", _WITH_TIMERS, json.dumps(dict(timers)), _DISHONEST if plan else _PROGRAM]
+        self.words += [msgspec.json.encode(plan).decode()] if plan else []
         self.words += words
         self._start()
 
@@ -225,7 +233,7 @@ class Grid:
         if self._store:
             words += ["--store", self._store]
         told = {"CROWDGRID_ADMIN_TOKEN": TOKEN, "CROWDGRID_INVITATION": INVITATION} | (environ or {})
-        process = self.run(title, *words, python=Path(sys.executable), **told)
+        process = self.run(title, *words, python=Path(sys.executable), plan=None, **told)
         if not hasattr(self, "hub"):
             self.hub = process
         self.wait_ready(process, port)
@@ -272,15 +280,29 @@ class Grid:
         cpus: int = 1,
         options: Sequence[str] = (),
         python: Path = Path(sys.executable),
+        name: str = "",
+        invitation: str = INVITATION,
+        plan: dishonest.Plan | None = None,
     ) -> Process:
-        """Start one agent, run by `python`; it is online a moment later."""
-        name = f"agent-{len(self.agents) + 1}"
+        """Start one agent, run by `python`; it is online a moment later. With a `plan` it cheats, see `dishonest`."""
+        name = name or f"agent-{len(self.agents) + 1}"
         words = ["agent", "run", "--hub", url or self.url, "--data", str(self.folder / name), "--name", name]
         words += ["--cpus", str(cpus), "--no-limits", "--drain-seconds", "2", *options]
         words += [word for runtime in runtimes for word in ("--runtime", runtime)]
-        process = self.run(name, *words, python=python, CROWDGRID_INVITATION=INVITATION)
+        process = self.run(name, *words, python=python, plan=plan, CROWDGRID_INVITATION=invitation)
         self.agents.append(process)
         return process
+
+    def invite(self, owner: str) -> str:
+        """An invitation that makes nodes this owner's."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        answer = httpx.post(f"{self.url}/v1/invitations", json={"owner": owner}, headers=headers, timeout=30)
+        assert answer.is_success, answer.text
+        return str(answer.json()["code"])
+
+    def deeds(self, agent: str) -> dishonest.Deeds:
+        """What a dishonest agent has tried and got."""
+        return dishonest.read(self.folder / agent)
 
     def wait_online(self, count: int) -> None:
         """Until so many nodes are linked."""
@@ -299,13 +321,20 @@ class Grid:
 
     # --- anything else ---------------------------------------------------------------------------
 
-    def run(self, title: str, *words: str, python: Path = Path(sys.executable), **environ: str) -> Process:
+    def run(
+        self,
+        title: str,
+        *words: str,
+        python: Path = Path(sys.executable),
+        plan: dishonest.Plan | None = None,
+        **environ: str,
+    ) -> Process:
         """Start `crowdgrid …` with a log of its own."""
         told = {name: value for name, value in os.environ.items() if not name.startswith("CROWDGRID_")}
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{title}.log"
         environ = told | {"CROWDGRID_DATA": str(self.folder)} | environ
-        process = Process(title, words, log, environ, self._timers, python)
+        process = Process(title, words, log, environ, self._timers, python, plan)
         self.processes.append(process)
         return process
 

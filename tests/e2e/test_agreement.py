@@ -6,20 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 import crowdgrid as cg
-from tests.e2e.grid import SECONDS, TOKEN, Grid
+from tests.e2e.grid import SECONDS, Grid
 
 OWNERS = ("ada", "ben", "cleo")
-
-
-def invitation(grid: Grid, owner: str) -> str:
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    answer = httpx.post(f"{grid.url}/v1/invitations", json={"owner": owner}, headers=headers)
-    assert answer.is_success, answer.text
-    return str(answer.json()["code"])
 
 
 def start(grid: Grid, owner: str) -> None:
@@ -27,7 +19,7 @@ def start(grid: Grid, owner: str) -> None:
     name = f"of-{owner}"
     words = ["agent", "run", "--hub", grid.url, "--data", str(grid.folder / name), "--name", name, "--cpus", "1"]
     words += ["--no-limits", "--drain-seconds", "2", "--python", "everyone", "--runtime", "wasm", "--runtime", "python"]
-    grid.agents.append(grid.run(name, *words, CROWDGRID_INVITATION=invitation(grid, owner)))
+    grid.agents.append(grid.run(name, *words, CROWDGRID_INVITATION=grid.invite(owner)))
 
 
 @pytest.fixture(scope="module")

@@ -238,7 +238,7 @@ class Spool:
         for path in sorted(self._folder.glob("*.spool")):
             segment = int(path.stem) if path.stem.isdigit() else 0
             self._sizes[segment] = path.stat().st_size
-            for record in _records(path):
+            for record in records(path):
                 numbers = (record.number,) if isinstance(record, Batch) else record.numbers
                 self._next = max([self._next, *(number + 1 for number in numbers)])
                 if isinstance(record, Batch):
@@ -267,7 +267,7 @@ def _size(batch: Batch) -> int:
     return sum(len(result.payload) + 200 for result in batch.results) + len(batch.leaves)
 
 
-def _records(path: Path) -> Iterable[Batch | _Forget]:
+def records(path: Path) -> Iterable[Batch | _Forget]:
     """The records of a segment up to the first that is cut or damaged."""
     data = path.read_bytes()
     at = 0

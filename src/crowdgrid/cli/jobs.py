@@ -96,6 +96,7 @@ def _print_job(job: dict[str, Any], function: str) -> None:
             ("owner", job["owner"]),
             ("state", _state(job)),
             ("because", job["reason"]),
+            ("answers taken back", job["revision"] or ""),
             ("created", ago(job["created_at"])),
             ("ended", ago(job["ended_at"]) if job["ended_at"] else ""),
             ("units", f"{counts['units_done']:,} of {counts['units']:,} done ({_done(job)})"),
@@ -109,10 +110,24 @@ def _print_job(job: dict[str, Any], function: str) -> None:
             ("arguments", " ".join(spec["args"])),
             ("split", spec["split"]["kind"]),
             ("reduce", spec["reduce"]),
+            ("agreement", _agreement(spec)),
             ("limits", f"{spec['timeout_ms'] / 1000:g} s, {spec['memory_bytes'] / (1 << 20):,.0f} MiB a run"),
             ("priority", spec["priority"] or ""),
         ]
     )
+
+
+def _agreement(spec: dict[str, Any]) -> str:
+    """When an answer stands; "" where the first one does."""
+    overlap = spec["overlap"]
+    match spec["consensus"]:
+        case "majority":
+            return f"more than half of {overlap} nodes"
+        case "trust_weighted":
+            return f"{overlap} nodes, {spec['threshold']:.0%} of their trust"
+        case "bounded_error":
+            return f"wrong with a chance of {spec['error_bound']:g} at most"
+    return ""
 
 
 def _tasks(counts: dict[str, int]) -> str:

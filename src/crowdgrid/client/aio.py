@@ -72,6 +72,11 @@ class AsyncJob:
         return self.job.state
 
     @property
+    def revision(self) -> int:
+        """See `Job.revision`."""
+        return self.job.revision
+
+    @property
     def counts(self) -> Counts:
         """See `Job.counts`."""
         return self.job.counts

@@ -62,6 +62,12 @@ class Job:
         return self.link.info.reason
 
     @property
+    def revision(self) -> int:
+        """How often an answer of it was taken back after it had settled, to be given anew: when it rises, what was read
+        of it before is out of date, and `result` waits for the answers that stand now."""
+        return self.link.info.revision
+
+    @property
     def counts(self) -> Counts:
         """Its counters as the hub told them last (at most half a second ago)."""
         return self.link.info.counts
