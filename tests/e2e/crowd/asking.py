@@ -27,9 +27,9 @@ def primes_below(bound: int) -> list[int]:
     return found
 
 
-def ask(connected: Connected, below: int, tasks: int, **agreement: Any) -> Job:
+def ask(connected: Connected, below: int, tasks: int, *, reduce: str = "sum", **agreement: Any) -> Job:
     """Have the primes below a bound counted in so many tasks."""
-    return connected.run(PROGRAM, split=Split(0, below, piece=below // tasks), reduce="sum", **agreement)
+    return connected.run(PROGRAM, split=Split(0, below, piece=below // tasks), reduce=reduce, **agreement)
 
 
 def wrong(grid: Grid, job: Job, counted: list[int]) -> list[int]:

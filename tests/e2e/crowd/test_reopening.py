@@ -58,11 +58,14 @@ def test_a_delivered_sum_is_corrected_and_its_submitter_sees_it(tmp_path: Path, 
             assert known.result(timeout=SECONDS) == counted[-1]
             wake.touch()
             job = ask(connected, BELOW, TASKS, consensus="bounded_error", error_bound=BOUND, name="delivered")
+            each = ask(connected, BELOW, TASKS, consensus="bounded_error", error_bound=BOUND, reduce="collect")
             seen = Seen(job)
             delivered = job.result(timeout=SECONDS)
-            lies = grid.deeds(SLEEPER).count("lie")
-            assert 0 < lies < TASKS
-            assert delivered == counted[-1] + lies, "nobody looked, so the lies are in it"
+            listed = each.result(timeout=SECONDS)
+            lies = delivered - counted[-1]
+            assert 0 < lies < TASKS, "nobody looked, so the lies are in it, each one too many"
+            in_list = sum(map(int, listed)) - counted[-1]
+            assert lies + in_list == grid.deeds(SLEEPER).count("lie")
             assert job.revision == 0
             assert all(task["attempts"] == 1 for task in tasks_of(grid, job)), "each stood alone"
             ask(connected, BELOW, TASKS, consensus="majority", overlap=3)
@@ -72,6 +75,10 @@ def test_a_delivered_sum_is_corrected_and_its_submitter_sees_it(tmp_path: Path, 
                 grid.restart_hub()
             until(lambda: job.revision >= lies and job.state == "completed", "all that it answered is answered anew")
             assert job.result(timeout=SECONDS) == counted[-1]
+            until(lambda: each.revision >= in_list and each.state == "completed", "so is the list")
+            assert [int(line) for line in each.result(timeout=SECONDS)] == [
+                b - a for a, b in pairwise(counted[:: BELOW // TASKS])
+            ]
             assert_seen(seen, lies, reopened=not killed)
             shown = grid.command("jobs", "show", "delivered").stdout
         assert wrong(grid, job, counted) == []
