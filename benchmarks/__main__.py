@@ -17,7 +17,7 @@ from benchmarks.machine import this_machine
 from benchmarks.processes import ROOT, BenchmarkFailed, folder_for
 from benchmarks.report import Section
 
-NAMES = ("dispatch", "efficiency", "startup", "recovery", "memory", "idle", "kernels")
+NAMES = ("dispatch", "agreement", "efficiency", "startup", "recovery", "memory", "idle", "kernels")
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 
 

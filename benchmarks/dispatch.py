@@ -114,8 +114,10 @@ def cost_between(before: Meter, after: Meter, measured: Measured) -> Cost:
     )
 
 
-def run_load(grid: BenchGrid, load: Load, runtime: str, *, warm: float, seconds: float) -> Run:
-    order = Order(grid.hub.url, grid.token, runtime, load.in_flight, load.per_entry, warm, seconds)
+def run_load(
+    grid: BenchGrid, load: Load, runtime: str, *, warm: float, seconds: float, consensus: str = "single"
+) -> Run:
+    order = Order(grid.hub.url, grid.token, runtime, load.in_flight, load.per_entry, warm, seconds, consensus)
     words = [sys.executable, "-m", "benchmarks.submitter", msgspec.json.encode(order).decode()]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as client:
         assert client.stdout is not None

@@ -28,7 +28,7 @@ from crowdgrid.protocol import messages as m
 
 
 class Order(msgspec.Struct):
-    """What to do."""
+    """What to do. `consensus`, `error_bound`: when an answer stands."""
 
     url: str
     token: str
@@ -37,6 +37,8 @@ class Order(msgspec.Struct):
     per_entry: int
     warm_seconds: float
     seconds: float
+    consensus: str = "single"
+    error_bound: float = 1e-3
 
 
 class Measured(msgspec.Struct):
@@ -105,7 +107,14 @@ async def measure(order: Order) -> Measured:
     link, rest = Link(address), Rest(address)
     await link.start(patience=10)
     digest = await rest.put_program(kernels.path("echo").read_bytes(), order.runtime)
-    request = m.JobRequest(program=digest, split=Items(1), runtime=order.runtime, key=os.urandom(8).hex())
+    request = m.JobRequest(
+        program=digest,
+        split=Items(1),
+        runtime=order.runtime,
+        key=os.urandom(8).hex(),
+        consensus=order.consensus,
+        error_bound=order.error_bound,
+    )
     job = await link.open(request)
     stream = Stream(job, order)
     stream.start()
