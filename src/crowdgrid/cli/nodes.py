@@ -123,7 +123,7 @@ def trust(node: str, limit: int, before: int | None, as_json: bool, hub: str | N
 
 
 def _why_moved(move: dict[str, float]) -> str:
-    return "its answer stands" if move["after"] > move["before"] else "another answer stands"
+    return "its answer stands" if move["after"] > move["before"] else "another answer stands, or it gave two"
 
 
 def _rate(value: object) -> str:

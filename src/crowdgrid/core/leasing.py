@@ -30,8 +30,11 @@ _replace = msgspec.structs.replace
 # --- giving ----------------------------------------------------------------------------------
 
 
-def cut(state: State, job: JobRun, node: NodeRun, units: int) -> tuple[Task, Assignment]:
-    """Cut the next task of at most `units` from the cursor and lease it, in one step: bounds never change later."""
+def cut(state: State, job: JobRun, node: NodeRun, units: int, wanted: int) -> tuple[Task, Assignment]:
+    """Cut the next task of at most `units` from the cursor and lease it, in one step: bounds never change later.
+
+    `wanted`: how many nodes it begins with when this is the first, see `voting.opening`.
+    """
     start = job.units_cut
     stop = weights.held_down(job, start, min(start + units, job.units))
     ordinal = job.tasks
@@ -39,7 +42,7 @@ def cut(state: State, job: JobRun, node: NodeRun, units: int) -> tuple[Task, Ass
     job.tasks = ordinal + 1
     job.in_progress += 1
     task = Task(job.number, ordinal, start, stop, TaskState.IN_PROGRESS, state.now, 1)
-    if job.replicates and (wanted := voting.opening(state, job, ordinal, node.record.number)) > 1:
+    if job.replicates and (wanted := max(wanted, voting.least(state, job, ordinal))) > 1:
         task = _replace(task, wanted=wanted)
     return _give(state, job, task, node, 0)
 
@@ -51,8 +54,8 @@ def lease(state: State, job: JobRun, task: Task, node: NodeRun) -> tuple[Task, A
         job.in_progress += 1
         moved = _replace(task, state=step(TASK, (task.state, TaskState.IN_PROGRESS)), attempts=task.attempts + 1)
         if job.replicates and not job.ballots.get(task.ordinal):  # it begins, perhaps with another node than before
-            wanted = voting.opening(state, job, task.ordinal, node.record.number)
-            moved = _replace(moved, wanted=max(task.wanted, wanted))
+            wanted = voting.opening(state, job, node.record.number)
+            moved = _replace(moved, wanted=max(task.wanted, wanted, voting.least(state, job, task.ordinal)))
     else:
         moved = _replace(task, attempts=task.attempts + 1)
     return _give(state, job, moved, node, task.attempts)

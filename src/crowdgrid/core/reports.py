@@ -87,7 +87,7 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
     if node is not None:
         node.record = _replace(node.record, validated=node.record.validated + 1)
     answer = _reported(state, held.assignment, reported, signature)
-    if node is None or not job.replicates:
+    if node is None or node.session or not job.replicates:
         vote(state, job, task, answer, hit=reported.hit)
         return
     state.nodes.setdefault(node.record.number, node)  # its link may be closed already, and this was all it held
@@ -136,6 +136,8 @@ def _ask_store(state: State, late: Late, verdicts: list[tuple[AssignmentKey, Ver
     if waiting is not None:  # the same assignment again while the first is still being looked up
         same = waiting.node == late.node and waiting.reported.digest == late.reported.digest
         verdicts.append((key, Verdict.DUPLICATE if same else Verdict.CONFLICTING))
+        if waiting.node == late.node and not same:
+            voting.contradicted(state, late.node, key)
         return
     state.late[key] = late
     asking.ask(state, "assignment", key, partial(_judge_late, late=late))
@@ -156,6 +158,8 @@ def _judge_late(state: State, rows: Recalled, *, late: Late) -> None:
     elif found.result is not None:
         same = found.result.digest == late.reported.digest and found.result.outcome == late.reported.outcome
         verdict = Verdict.DUPLICATE if same else Verdict.CONFLICTING
+        if not same:
+            voting.contradicted(state, late.node, key)
     elif withdrawn:
         verdict = Verdict.LATE_UNNEEDED
     else:

@@ -15,6 +15,7 @@ from crowdgrid.core import holding, jobs, voting
 from crowdgrid.core.effects import DropPartial, Settled, TaskChanged
 from crowdgrid.core.lifecycle import TASK, step
 from crowdgrid.core.model import (
+    VOTER_BYTES,
     Assignment,
     JobState,
     Node,
@@ -49,9 +50,11 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
     assert result is not None
     voters = b""
     if job.replicates:
-        voters = voting.voters(job, answer)
-        voting.judge(state, job, answer)
-        holding.forget_votes(state, job, task.ordinal)
+        if task.ordinal in job.ballots:
+            voting.judge(state, job, answer)
+            voters = voting.voters(holding.forget_votes(state, job, task.ordinal))
+        else:
+            voters = answer.node.to_bytes(VOTER_BYTES, "big")
         job.short.discard(task.ordinal)
     if task.state is TaskState.IN_QUEUE:
         job.in_queue -= 1  # its heap entry is passed over when it comes up

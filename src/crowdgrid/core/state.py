@@ -67,6 +67,7 @@ class JobRun:
         "hit",
         "in_progress",
         "in_queue",
+        "kind",
         "lane",
         "looked_over",
         "lost",
@@ -87,6 +88,7 @@ class JobRun:
         "reason",
         "refusals",
         "reopened",
+        "replicates",
         "retrying",
         "returning",
         "revision",
@@ -111,6 +113,8 @@ class JobRun:
         self.number = job.number
         self.owner = job.owner
         self.spec = job.spec
+        self.replicates = job.spec.consensus != "single"  # more than one node may work on a task
+        self.kind = kind_of(job.spec)  # of program, for what its nodes are worth
         self.priority = job.spec.priority
         self.state = job.state
         self.paused = job.paused
@@ -126,8 +130,7 @@ class JobRun:
         self.validated = counts.validated
         self.split = counts.split
         self.abandoned = counts.abandoned
-        self.errors = counts.errors
-        self.lost = counts.lost
+        self.errors, self.lost = counts.errors, counts.lost
         self.unit_bytes = counts.unit_bytes
         heavy = [(self.units_cut, self.units, self.unit_bytes)] if self.unit_bytes else []
         self.weights = deque(each for each in heavy if each[0] < each[1])  # (first, stop, bytes each) not cut yet
@@ -197,16 +200,6 @@ class JobRun:
             self.sealed,
             self.retrying,
         )
-
-    @property
-    def replicates(self) -> bool:
-        """Whether more than one node may work on a task."""
-        return self.spec.consensus != "single"
-
-    @property
-    def kind(self) -> str:
-        """Of program, for what its nodes are worth."""
-        return kind_of(self.spec)
 
     @property
     def has_work(self) -> bool:

@@ -18,7 +18,16 @@ from crowdgrid import limits
 from crowdgrid.core import asking, holding, jobs
 from crowdgrid.core.commands import Recalled
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, step
-from crowdgrid.core.model import VOTER_BYTES, Assignment, AssignmentState, Outcome, Task, TaskState, TrustMove
+from crowdgrid.core.model import (
+    VOTER_BYTES,
+    Assignment,
+    AssignmentKey,
+    AssignmentState,
+    Outcome,
+    Task,
+    TaskState,
+    TrustMove,
+)
 from crowdgrid.core.reducing import REDUCERS
 from crowdgrid.core.reducing.looking import look
 from crowdgrid.core.scheduling import offers, ready
@@ -44,10 +53,9 @@ class Settle(Protocol):
 # --- who ---------------------------------------------------------------------------------------
 
 
-def opening(state: State, job: JobRun, ordinal: int, node: int) -> int:
-    """How many nodes a new task begins with when `node` is the first of them."""
-    wanted = CONSENSUS[job.spec.consensus].opening(job.spec, state.standings.doubt(node, job.kind))
-    return max(wanted, least(state, job, ordinal))
+def opening(state: State, job: JobRun, node: int) -> int:
+    """How many nodes a new task begins with when `node` is the first of them; at least its `least`."""
+    return CONSENSUS[job.spec.consensus].opening(job.spec, state.standings.doubt(node, job.kind))
 
 
 def least(state: State, job: JobRun, ordinal: int) -> int:
@@ -327,12 +335,9 @@ def confidence(state: State, job: JobRun, task: Task, answers: Sequence[Assignme
     return rightness(ballot.votes, groups_of(job, ballot), job.spec.collision)[at] if at >= 0 else 0.0
 
 
-def voters(job: JobRun, answer: Assignment) -> bytes:
-    """The numbers of the nodes that voted on an open task, 8 bytes each: see `model.Task`."""
-    ballot = job.ballots.get(answer.ordinal)
-    if ballot is None:
-        return answer.node.to_bytes(VOTER_BYTES, "big")
-    return b"".join([vote.assignment.node.to_bytes(VOTER_BYTES, "big") for vote in ballot.votes])
+def voters(votes: Sequence[Vote]) -> bytes:
+    """The numbers of the nodes that voted on a task, 8 bytes each: see `model.Task`."""
+    return b"".join([vote.assignment.node.to_bytes(VOTER_BYTES, "big") for vote in votes])
 
 
 def judge(state: State, job: JobRun, answer: Assignment) -> None:
@@ -349,11 +354,19 @@ def judge(state: State, job: JobRun, answer: Assignment) -> None:
             state.standings.prove(job.kind, vote.assignment)
         state.save(standing)
         state.moved.append((standing, vote.doubt))
-        _move_trust(state, vote.assignment, agrees=at in won)
+        _move_trust(state, state.nodes[vote.assignment.node], vote.assignment.key, agrees=at in won)
 
 
-def _move_trust(state: State, vote: Assignment, *, agrees: bool) -> None:
-    policy, node = state.policy, state.nodes[vote.node]
+def contradicted(state: State, number: int, key: AssignmentKey) -> None:
+    """A node gave a second, different answer to an assignment. The first one goes on counting, but whichever of them is
+    right, the node said something that is not: that costs as much as an answer that is outvoted."""
+    node = state.nodes.get(number)
+    if node is not None:
+        _move_trust(state, node, key, agrees=False)
+
+
+def _move_trust(state: State, node: NodeRun, key: AssignmentKey, *, agrees: bool) -> None:
+    policy = state.policy
     before = node.record.trust
     after = before + policy.trust_up if agrees else before - policy.trust_down
     after = round(min(max(after, policy.trust_least), policy.trust_most), 6)
@@ -364,7 +377,7 @@ def _move_trust(state: State, vote: Assignment, *, agrees: bool) -> None:
         offers.withdraw(state, node)  # the trust index is part of its place
     node.record = _replace(node.record, trust=after)
     state.save(node.record)
-    state.save(TrustMove(vote.node, state.now, vote.job, vote.ordinal, before, after))
+    state.save(TrustMove(node.record.number, state.now, key[0], key[1], before, after))
     if slots:
         offers.stand(state, node, slots, cpus, memory)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,5 +138,7 @@ def liars_are_known(crowd: Crowd) -> None:
     assert "another answer stands" in told
     why = grid.command("why", "liar").stdout
     assert "Of its answers of kind" in why
+    twice = trust_history(grid, "two-tongued")
+    assert any(after < before for before, after in pairwise(twice)), twice
     trust = {name: node["trust"] for name, node in nodes(grid).items()}
     assert trust["liar"] < min(trust[name] for name in HONEST), trust

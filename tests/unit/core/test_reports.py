@@ -64,6 +64,41 @@ def test_two_different_results_for_a_late_assignment_at_once_conflict() -> None:
     assert [v for a in of(e.Acknowledge, effects) for _, v in a.verdicts] == ["conflicting", "counted"]
 
 
+def test_a_second_answer_that_is_another_one_costs_trust_and_the_same_again_nothing() -> None:
+    rig = Rig()
+    job, node = rig.submit(), rig.node(1, trust=5.0)
+    (key,) = rig.plan()
+    rig.report(node, key, answer=b"1")
+    assert rig.report(node, key, answer=b"1") == ["duplicate"]
+    assert rig.record(node).trust == 5.0
+    assert rig.report(node, key, answer=b"2") == ["conflicting"]
+    assert rig.record(node).trust == 4.5
+    (move,) = now_done(rig.store.trust_moves(node))
+    assert (move.job, move.ordinal, move.before, move.after) == (job, 0, 5.0, 4.5)
+
+
+def test_two_answers_at_once_cost_trust_as_well() -> None:
+    rig = Rig()
+    rig.submit()
+    node = rig.node(1, trust=5.0)
+    (key,) = rig.plan()
+    rig.wait(LEASE_MS)
+    rig.connect(node)
+    rig.do(c.Report(node, (reported(key, answer=b"1"), reported(key, answer=b"2"))))
+    assert rig.record(node).trust == 4.5
+
+
+def test_whoever_contradicts_itself_and_has_gone_is_no_longer_there_to_lose_trust() -> None:
+    rig = Rig()
+    rig.submit()
+    node = rig.node(1, trust=5.0)
+    (key,) = rig.plan()
+    rig.report(node, key, answer=b"1")
+    rig.disconnect(node)
+    assert rig.report(node, key, answer=b"2") == ["conflicting"]
+    assert rig.record(node).trust == 5.0
+
+
 @pytest.mark.parametrize("when", ["held", "reported", "expired"])
 def test_a_report_for_somebody_elses_assignment_is_not_yours(when: str) -> None:
     rig, job, node, (key,) = _leased()

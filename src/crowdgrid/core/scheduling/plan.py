@@ -111,6 +111,7 @@ def _take(state: State, job: JobRun, node: NodeRun, quantum: int, units: int) ->
             passed.append(ordinal)  # it wants still more nodes
     for ordinal in passed:
         holding.enqueue(job, ordinal)
+    wanted = voting.opening(state, job, node.record.number) if job.replicates else 1
     while len(leases) < quantum and job.units_cut < job.units:
-        leases.append(leasing.cut(state, job, node, units))
+        leases.append(leasing.cut(state, job, node, units, wanted))
     return leases

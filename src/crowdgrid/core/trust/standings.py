@@ -5,6 +5,7 @@ Held in memory for all nodes that were ever judged: a vote may be counted long a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -111,5 +112,11 @@ def place_of(answer: Assignment) -> tuple[int, ...]:
 
 def audited(id_key: bytes, job: int, ordinal: int, rate: float, why: bytes = b"") -> bool:
     """Whether a task is looked at twice: drawn once for each and each `why`, with a key only the hub has."""
-    drawn = blake2b(b"%d.%d" % (job, ordinal), digest_size=_DRAW_BYTES, key=id_key, person=why).digest()
-    return int.from_bytes(drawn, "big") < rate * 256.0**_DRAW_BYTES
+    draw = _keyed(id_key, why).copy()  # taking in the key anew would cost more than all the rest
+    draw.update(b"%d.%d" % (job, ordinal))
+    return int.from_bytes(draw.digest(), "big") < rate * 256.0**_DRAW_BYTES
+
+
+@lru_cache(4)
+def _keyed(id_key: bytes, why: bytes) -> blake2b:
+    return blake2b(digest_size=_DRAW_BYTES, key=id_key, person=why)

@@ -33,7 +33,7 @@ class TrustQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrustMoveInfo(msgspec.Struct, frozen=True):
-    """A node's trust index moved because of its vote on a task."""
+    """A node's trust index moved because of its vote on a task, or because it gave two different answers to it."""
 
     at: int
     task: str
