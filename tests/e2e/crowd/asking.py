@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 from crowdgrid import Range as Split
@@ -59,6 +60,11 @@ def votes(grid: Grid, job: Job) -> list[list[dict[str, Any]]]:
 def nodes(grid: Grid) -> dict[str, dict[str, Any]]:
     """The nodes by their names."""
     return {node["name"]: node for node in grid.get("/v1/nodes")["nodes"]}
+
+
+def falls(grid: Grid, name: str) -> int:
+    """How often a node's trust index has fallen."""
+    return sum(after < before for before, after in pairwise(trust_history(grid, name)))
 
 
 def trust_history(grid: Grid, name: str) -> list[float]:

@@ -11,7 +11,7 @@ import pytest
 
 from crowdgrid.cli.demo.dishonest import Plan
 from crowdgrid.client.job import Job
-from tests.e2e.crowd.asking import ask, nodes, primes_below, tasks_of, trust_history, wrong
+from tests.e2e.crowd.asking import ask, falls, nodes, primes_below, tasks_of, trust_history, wrong
 from tests.e2e.grid import SECONDS, Grid, until
 
 BOUND: Final = 0.01  # soon reached, so that a node stands alone after a few answers
@@ -57,19 +57,20 @@ def test_a_delivered_sum_is_corrected_and_its_submitter_sees_it(tmp_path: Path, 
             known = ask(connected, BELOW, TASKS, consensus="majority", overlap=5)  # three of three
             assert known.result(timeout=SECONDS) == counted[-1]
             wake.touch()
-            job = ask(connected, BELOW, TASKS, consensus="bounded_error", error_bound=BOUND, name="delivered")
-            each = ask(connected, BELOW, TASKS, consensus="bounded_error", error_bound=BOUND, reduce="collect")
-            seen = Seen(job)
-            delivered = job.result(timeout=SECONDS)
-            listed = each.result(timeout=SECONDS)
-            lies = delivered - counted[-1]
-            assert 0 < lies < TASKS, "nobody looked, so the lies are in it, each one too many"
-            in_list = sum(map(int, listed)) - counted[-1]
-            assert lies + in_list == grid.deeds(SLEEPER).count("lie")
+            while True:  # until it is in both, for on a busy machine it may come too late for one
+                told = grid.deeds(SLEEPER).count("lie")
+                job = ask(connected, BELOW, TASKS, consensus="bounded_error", error_bound=BOUND)
+                each = ask(connected, BELOW, TASKS, consensus="bounded_error", error_bound=BOUND, reduce="collect")
+                seen = Seen(job)
+                lies = job.result(timeout=SECONDS) - counted[-1]  # each is one too many, and nobody looked
+                in_list = sum(map(int, each.result(timeout=SECONDS))) - counted[-1]
+                assert lies + in_list == grid.deeds(SLEEPER).count("lie") - told
+                if lies and in_list:
+                    break
             assert job.revision == 0
             assert all(task["attempts"] == 1 for task in tasks_of(grid, job)), "each stood alone"
             ask(connected, BELOW, TASKS, consensus="majority", overlap=3)
-            until(lambda: job.revision > 0 or outvoted(grid) >= 2, "it is found out")
+            until(lambda: job.revision > 0 or falls(grid, SLEEPER) >= 2, "it is found out")
             if killed:
                 grid.hub.kill()
                 grid.restart_hub()
@@ -80,16 +81,10 @@ def test_a_delivered_sum_is_corrected_and_its_submitter_sees_it(tmp_path: Path, 
                 b - a for a, b in pairwise(counted[:: BELOW // TASKS])
             ]
             assert_seen(seen, lies, reopened=not killed)
-            shown = grid.command("jobs", "show", "delivered").stdout
+            shown = grid.command("jobs", "show", job.id).stdout
         assert wrong(grid, job, counted) == []
         assert f"answers taken back  {job.revision}" in shown
         assert_known(grid)
-
-
-def outvoted(grid: Grid) -> int:
-    """How often its trust has fallen."""
-    history = trust_history(grid, SLEEPER)
-    return sum(after < before for before, after in pairwise(history))
 
 
 def assert_seen(seen: Seen, lies: int, *, reopened: bool) -> None:
