@@ -177,7 +177,7 @@ def _late_verdict(state: State, late: Late, task: Task, found: Assignment) -> Ve
     if job is not None and open_task is not None and job.state in JOB_RUNS and _may_vote(state, job, open_task, found):
         vote(state, job, open_task, answer, hit=late.reported.hit)
         return Verdict.COUNTED
-    if job is not None and open_task is not None and job.replicates:
+    if job is not None and job.replicates:  # also of a settled task, whose votes may be looked at again
         answer = _replace(answer, state=step(ASSIGNMENT, (answer.state, AssignmentState.RETRACTED)))  # no vote, ever
     state.save(answer)
     agrees = task.state is TaskState.VALIDATED and task.digest == late.reported.digest

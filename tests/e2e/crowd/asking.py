@@ -51,10 +51,10 @@ def tasks_of(grid: Grid, job: Job) -> list[dict[str, Any]]:
     return found
 
 
-def votes(grid: Grid, job: Job) -> list[list[dict[str, Any]]]:
-    """The assignments of each task that were reported in time or voted late."""
+def votes(grid: Grid, job: Job) -> list[list[str]]:
+    """The nodes that voted on each task, by their did:key."""
     shown = [grid.get(f"/v1/jobs/{job.id}/tasks/{task['ordinal']}") for task in tasks_of(grid, job)]
-    return [[each for each in task["assignments"] if each["state"] == "reported"] for task in shown]
+    return [[each["node"] for each in task["assignments"] if each["state"] == "reported"] for task in shown]
 
 
 def nodes(grid: Grid) -> dict[str, dict[str, Any]]:

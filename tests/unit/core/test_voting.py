@@ -9,7 +9,8 @@ import pytest
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import AssignmentKey, JobState, Outcome, Range, TaskState, Verdict
 from crowdgrid.core.trust.policy import Policy
-from tests.unit.core.rig import Rig, of
+from crowdgrid.core.voting import is_vote
+from tests.unit.core.rig import LEASE_MS, Rig, of
 
 ONE = Range(0, 1, 1)
 
@@ -170,6 +171,25 @@ def test_a_late_answer_of_a_node_that_has_voted_does_not_count() -> None:
     assert len(rig.run(job).ballots[0].votes) == 1
     rig.restart()
     assert [vote.assignment.key for vote in rig.run(job).ballots[0].votes] == [again]
+
+
+def test_an_answer_that_comes_after_its_task_was_settled_is_no_vote_when_the_task_is_judged_again() -> None:
+    """A node whose lease had run out answers the same task twice, the second time in time: one vote, also later."""
+    rig = Rig(policy=Policy(audit_rate=0.0))
+    job = rig.submit(ONE, consensus="bounded_error", error_bound=1e-3, final_after_ms=3_600_000)
+    nodes = people(rig, 2)
+    late = dict(offer(rig, nodes))
+    rig.wait(LEASE_MS)
+    for node in nodes:
+        rig.connect(node)
+    again = dict(offer(rig, nodes))
+    for node in nodes:
+        assert rig.report(node, again[node]) == ["counted"]
+    settled = rig.task(job, 0)
+    assert settled.state is TaskState.VALIDATED
+    assert rig.report(nodes[0], late[nodes[0]]) == ["late_paid"]
+    votes = [each for each in rig.assignments(job, 0) if is_vote(each)]
+    assert [each.node for each in votes] == [again_node for again_node, _ in sorted(again.items(), key=lambda x: x[1])]
 
 
 def test_a_report_heard_after_its_link_was_closed_still_votes() -> None:
