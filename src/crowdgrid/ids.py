@@ -8,7 +8,6 @@ jobs or tasks there are, and nothing has to be looked up to translate them.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 import struct
@@ -135,7 +134,7 @@ class PublicIds:
     def _numbers(self, text: str) -> tuple[int, int, int, int]:
         try:
             token = base64.b32decode(text[1:].upper() + "======")
-        except binascii.Error:
+        except ValueError:  # also of letters no id has
             token = b""
         if len(token) == 16:
             data = self._reveal(token)

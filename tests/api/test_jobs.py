@@ -335,6 +335,13 @@ def test_what_cannot_be_a_name_is_no_job(person: httpx.Client) -> None:
         refusal(person.get(f"/v1/jobs/{text}"), 404, "not_found")
 
 
+def test_what_has_letters_no_id_has_is_nothing(person: httpx.Client) -> None:
+    """Among them those that base 32 cannot even look at."""
+    for text in ("jé", "t\u0661", "a🂡"):
+        refusal(person.get(f"/v1/jobs/{text}"), 404, "not_found")
+        refusal(person.get(f"/v1/why/{text}"), 404, "not_found")
+
+
 def test_jobs_are_listed_newest_first_in_pages(person: httpx.Client, open_job: Open) -> None:
     """Following `next` shows every job once, newest first, and ends."""
     ids = [open_job()["id"] for _ in range(5)]

@@ -116,9 +116,7 @@ class JobRun:
         self.replicates = job.spec.consensus != "single"  # more than one node may work on a task
         self.kind = kind_of(job.spec)  # of program, for what its nodes are worth
         self.priority = job.spec.priority
-        self.state = job.state
-        self.paused = job.paused
-        self.reason = job.reason
+        self.state, self.paused, self.reason = job.state, job.paused, job.reason
         self.hit = job.hit
         self.revision = job.revision
         self.ended_at = job.ended_at
@@ -128,8 +126,7 @@ class JobRun:
         self.tasks = counts.tasks
         self.in_queue = self.in_progress = 0
         self.validated = counts.validated
-        self.split = counts.split
-        self.abandoned = counts.abandoned
+        self.split, self.abandoned = counts.split, counts.abandoned
         self.errors, self.lost = counts.errors, counts.lost
         self.unit_bytes = counts.unit_bytes
         heavy = [(self.units_cut, self.units, self.unit_bytes)] if self.unit_bytes else []
