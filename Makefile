@@ -19,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(READY) ## a hub and three agents on this machine, three real jobs, three kill -9
+demo: $(READY) ## a hub and agents on this machine, real jobs, three kill -9, one agent that cheats
 	@$(BIN)/crowdgrid demo
 
 .PHONY: test

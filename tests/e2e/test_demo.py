@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdgrid.cli.demo import primes, report, search, trees
+from crowdgrid.cli.demo import cheating, primes, report, search, trees
 from crowdgrid.cli.demo.kill import Kill
 from crowdgrid.client.splits import Range
 
@@ -20,7 +20,7 @@ SECONDS = 240  # for the busiest of machines
 
 @pytest.mark.timeout(2 * SECONDS)
 def test_a_small_demonstration_is_right_from_beginning_to_end() -> None:
-    """The same command as `make demo`, with less to do: an agent, the hub and a worker are killed on the way."""
+    """The same command as `make demo`, with less to do: an agent, the hub and a worker are killed, and one cheats."""
     words = ["demo", "--json", "--search-window", "1000000", "--below", str(10**9), "--files", "150"]
     done = subprocess.run(
         [sys.executable, "-m", "crowdgrid.cli", *words], capture_output=True, text=True, timeout=SECONDS
@@ -39,6 +39,12 @@ def test_a_small_demonstration_is_right_from_beginning_to_end() -> None:
     assert [kill["what"].rpartition("-")[0] for kill in told["trees"]["kills"]] == ["a worker of agent"]
     assert told["trees"]["begun"] == 2, "the file whose worker was killed is begun once more, and only once"
     assert sum(told["trees"]["by_node"].values()) == told["trees"]["tasks"]
+    cheated = told["cheated"]
+    assert cheated["right"]
+    assert set(cheated["answers"]) == {664_579}
+    assert cheated["standing"] == 0
+    assert min(cheated["tried"].values()) > 0
+    assert cheated["trust"][2] < cheated["trust"][1]
 
 
 def test_the_blocks_in_the_package_are_those_of_the_examples() -> None:
@@ -68,6 +74,10 @@ def _count(answer: int, seconds: float) -> primes.Count:
     return primes.Count(10**6, answer, 78_498, 10, 1.0, {"a": 9, "b": 1}, kills)
 
 
+SAID = {deed: dict.fromkeys(sorted(verdicts)[:1], 3) for deed, (_, verdicts) in cheating.TRIED.items()}
+CHEATED = cheating.Cheated(
+    9, [9, 9], dict.fromkeys(cheating.TRIED, 3), SAID, 0, (1.0, 2.0, 1.0), 2, 5, 1.0, {"a": 1, "b": 1}
+)
 RIGHT = trees.Trees(3, 900, 900, [], 2, 1.0, 2.0, {"a": 2}, [Kill("a worker of a", 0.4, 1, 0.3)], 2)
 
 
@@ -86,7 +96,7 @@ def test_anything_wrong_is_wrong(
     found: int | None, answer: int, seconds: float, right: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong or missing nonce, a wrong count, a recovery that took too long or never came."""
-    made = report.Report([_search(found)], _count(answer, seconds), RIGHT, 10.0)
+    made = report.Report([_search(found)], _count(answer, seconds), RIGHT, CHEATED, 10.0)
     assert made.right is right
     made.show()
     assert ("SOMETHING IS WRONG" in capfd.readouterr().out) is not right
@@ -110,8 +120,31 @@ def test_anything_wrong_with_the_syntax_trees_is_wrong(
 ) -> None:
     """No answer, another sum, another kind of node, a kill that hit nothing, a call that was never made good."""
     count = _count(78_498, 1.0)
-    made = report.Report([], count, dataclasses.replace(RIGHT, **wrong), 10.0)  # type: ignore[arg-type]
-    assert report.Report([], count, RIGHT, 10.0).right
+    made = report.Report([], count, dataclasses.replace(RIGHT, **wrong), CHEATED, 10.0)  # type: ignore[arg-type]
+    assert report.Report([], count, RIGHT, CHEATED, 10.0).right
+    assert not made.right
+    made.show()
+    assert "SOMETHING IS WRONG" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"answers": []},
+        {"answers": [9, 8]},
+        {"answers": [None]},
+        {"tried": dict.fromkeys(cheating.TRIED, 3) | {"steal": 0}},
+        {"said": SAID | {"steal": {"not_yours": 2, "counted": 1}}},
+        {"said": SAID | {"contradict": {"counted": 3}}},
+        {"said": SAID | {"forge": {}}},
+        {"standing": 1},
+        {"trust": (1.0, 2.0, 2.0)},
+    ],
+    ids=str,
+)
+def test_cheating_that_comes_to_anything_is_wrong(wrong: dict[str, object], capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong answer or none, something not tried or not answered, a theft that counts, a lie that stands, no loss."""
+    made = report.Report([], _count(78_498, 1.0), RIGHT, dataclasses.replace(CHEATED, **wrong), 10.0)  # type: ignore[arg-type]
     assert not made.right
     made.show()
     assert "SOMETHING IS WRONG" in capfd.readouterr().out

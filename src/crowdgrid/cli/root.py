@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "token": ("token", "Make and revoke tokens and invitations."),
     "doctor": ("doctor", "What this machine can run, what is missing, the way to the hub."),
     "simulate": ("simulate", "The hub's engine against a simulated crowd, in virtual time."),
-    "demo": ("demo", "A hub and three agents, three real jobs, three kill -9."),
+    "demo": ("demo", "A hub and agents, real jobs, three kill -9, one agent that cheats."),
     "version": ("version", "Which version this is."),
 }
 

@@ -34,21 +34,28 @@ class Child:
 
     Args:
         title: for people: "hub", "agent 1".
-        words: the command after `crowdgrid`.
+        words: the command after the program's name.
         log: where its output goes.
         secrets: environment variables it gets; every other CROWDGRID_… is taken away.
-        fds: file descriptors it inherits.
+        fds: file descriptors it inherits. module: the program, run as `python -m`.
     """
 
     def __init__(
-        self, title: str, words: Sequence[str], *, log: Path, secrets: Mapping[str, str], fds: Sequence[int] = ()
+        self,
+        title: str,
+        words: Sequence[str],
+        *,
+        log: Path,
+        secrets: Mapping[str, str],
+        fds: Sequence[int] = (),
+        module: str = "crowdgrid.cli",
     ) -> None:
         self.title = title
         self.log = log
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CROWDGRID_")}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "crowdgrid.cli", *words],
+                [sys.executable, "-m", module, *words],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

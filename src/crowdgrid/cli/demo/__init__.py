@@ -1,4 +1,4 @@
-"""`crowdgrid demo`: a hub and three agents, three real jobs, three kill -9, and what came of it.
+"""`crowdgrid demo`: a hub and three agents, real jobs, three kill -9, one agent that cheats, and what came of it.
 
 Everything is the real thing: `crowdgrid hub` and `crowdgrid agent run` as processes of their own, a durable store, SIGKILL.
 Nothing is shown that was not measured, and the exit status says whether all of it is right.
@@ -27,6 +27,9 @@ What happens:
      here alone and then on the agents that are left. At 40 % one of their worker processes is killed with
      SIGKILL in the midst of a file, which another one has to count. Every kind of node must come to the
      number counted here.
+  4. Two neighbours join, and an agent that is patched to cheat: it lies, contradicts itself, boasts of what it used,
+     and reports what it finds in the spool of another agent. The primes below 10^7 are counted among these
+     strangers, wrong with a chance of 10^-4 at most. None of its lies may stand, and its trust must fall.
 
 \b
 {endings.TABLE}
@@ -40,7 +43,8 @@ What happens:
 @click.option("--below", type=click.IntRange(10**6), default=10**10, hidden=True)
 @click.option("--files", type=click.IntRange(0), default=0, hidden=True)
 def command(keep: str | None, as_json: bool, search_window: int, below: int, files: int) -> int:
-    """See it work: real jobs on a hub and three agents of this machine, while agent, hub and worker are killed."""
+    """See it work: real jobs on a hub and agents of this machine, while some are killed and one cheats."""
+    from crowdgrid.cli.demo.cheating import among_strangers
     from crowdgrid.cli.demo.primes import count_primes
     from crowdgrid.cli.demo.processes import Crowd
     from crowdgrid.cli.demo.report import Report
@@ -58,7 +62,8 @@ def command(keep: str | None, as_json: bool, search_window: int, below: int, fil
         searches = search_all(crowd, shown, search_window)
         count = count_primes(crowd, shown, below)
         trees = count_trees(crowd, shown, files)
-    report = Report(searches, count, trees, time.monotonic() - began)
+        cheated = among_strangers(crowd, shown)
+    report = Report(searches, count, trees, cheated, time.monotonic() - began)
     if as_json:
         print_json(report.as_json())
     else:

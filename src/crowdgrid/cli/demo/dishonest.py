@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         lie: another answer than its program's. crash: SIGKILL to itself when the answer is known and not spooled.
         stall: the answer is never given. late: it is given when its lease is over.
         contradict: once it is judged, the same is reported again, and then another answer.
-        inflate: times the CPU, time and memory of every answer that is told.
+        inflate: times the CPU, time and memory that are told with every answer; noted of those that are right.
         steal: the folder of another agent on this machine: what is in its spool is reported as it stands, then signed
             anew as one's own.
         seed: of what is drawn. Liars of one seed tell the same lie.
@@ -180,10 +180,10 @@ class DishonestAgent(Agent):
         if not self._awake:
             super()._report(held, lease)
             return
+        deed = self._drawn()
         if self.plan.inflate > 1:
             held.finished = inflated(held.finished, self.plan.inflate)
-            self.ledger.note("inflate", lease.assignment)
-        deed = self._drawn()
+            deed = deed or "inflate"
         if deed:
             self.ledger.note(deed, lease.assignment)
         match deed:
@@ -200,7 +200,7 @@ class DishonestAgent(Agent):
                 same = self._answered(held, lease, held.finished)
                 other = self._answered(held, lease, self._twisted(held.finished))
                 self._next[lease.assignment] = deque([("repeat", same), ("contradict", other)])
-        self._owed[lease.assignment] = deed or ("inflate" if self.plan.inflate > 1 else "")
+        self._owed[lease.assignment] = deed
         super()._report(held, lease)
 
     def _drawn(self) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
 import psutil
 
+from crowdgrid.cli.demo import dishonest
 from crowdgrid.client import background
 from crowdgrid.client.address import Address
 from crowdgrid.client.children import Child, stop_all
@@ -42,15 +44,17 @@ class Crowd:
         self.restarting = False
         self.hub = self._start_hub()
         self.agents: dict[str, Child] = {}
+        self.connection: Connection
         self.grid: Grid
 
     def __enter__(self) -> Self:
-        self.agents = {name: self._start_agent(name) for name in (f"agent-{n + 1}" for n in range(AGENTS))}
-        connection = Connection(Address(self.url, self._token), alive=self.check)
-        self.grid = Grid(connection)
+        names = [f"agent-{n + 1}" for n in range(AGENTS)]
+        self.agents = {name: self._start_agent(name, self._invitation) for name in names}
+        self.connection = Connection(Address(self.url, self._token), alive=self.check)
+        self.grid = Grid(self.connection)
         try:
-            background.run(connection.link.start(patience=START_SECONDS))
-            self._wait_for_agents()
+            background.run(self.connection.link.start(patience=START_SECONDS))
+            self.wait_for_agents()
         except BaseException:
             self._stop()
             raise
@@ -75,29 +79,41 @@ class Crowd:
             secrets={"CROWDGRID_ADMIN_TOKEN": self._token, "CROWDGRID_INVITATION": self._invitation},
         )
 
-    def _start_agent(self, name: str) -> Child:
+    def _start_agent(self, name: str, invitation: str, plan: dishonest.Plan | None = None) -> Child:
         data = self.folder / name
         shutil.rmtree(data, ignore_errors=True)
         return Child(
             name,
-            ["agent", "run", "--hub", self.url, "--data", str(data), "--name", name, "--cpus", "1", "--no-limits",
+            [*([msgspec.json.encode(plan).decode()] if plan else []),
+             "agent", "run", "--hub", self.url, "--data", str(data), "--name", name, "--cpus", "1", "--no-limits",
              "--python", "own", "--with-parent"],
             log=self.folder / f"{name}.log",
-            secrets={"CROWDGRID_INVITATION": self._invitation},
+            secrets={"CROWDGRID_INVITATION": invitation},
+            module=dishonest.__name__ if plan else "crowdgrid.cli",
         )  # fmt: skip
+
+    def join(self, name: str, owner: str, plan: dishonest.Plan | None = None) -> None:
+        """Start an agent of somebody else's; with a plan it is not honest."""
+        invited = background.run(self.connection.rest.post("/v1/invitations", {"owner": owner}))
+        self.agents[name] = self._start_agent(name, invited["code"], plan)
+
+    def deeds(self, name: str) -> dishonest.Deeds:
+        """What an agent that is not honest has tried and got."""
+        return dishonest.read(self.folder / name)
 
     def check(self) -> None:
         """Raises ChildDied when the hub ended by itself."""
         if not self.restarting:
             self.hub.check()
 
-    def _wait_for_agents(self) -> None:
-        """Until all are there: a job that starts with one of three would tell nothing about shares."""
+    def wait_for_agents(self) -> None:
+        """Until all that live are there: a job that starts with one of three would tell nothing about shares."""
         give_up_at = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up_at:
             for child in [self.hub, *self.agents.values()]:
                 child.check()
-            if sum(node["online"] for node in self.grid.nodes()) >= AGENTS:
+            online = {node["name"] for node in self.grid.nodes() if node["online"]}
+            if self.agents.keys() <= online:
                 return
             time.sleep(0.05)
         raise TimedOut(f"Not all agents came within {START_SECONDS:.0f} s.", hint=f"See the logs in {self.folder}.")

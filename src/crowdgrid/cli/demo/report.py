@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from crowdgrid.cli.demo.cheating import TRIED, Cheated
 from crowdgrid.cli.demo.kill import Kill
 from crowdgrid.cli.demo.primes import Count
 from crowdgrid.cli.demo.search import Search
@@ -22,12 +23,14 @@ class Report:
     searches: list[Search]
     count: Count
     trees: Trees
+    cheated: Cheated
     seconds: float
 
     @property
     def right(self) -> bool:
-        """Whether every answer is right and everything recovered in time."""
-        return all(search.right for search in self.searches) and self.count.right and self.trees.right
+        """Whether every answer is right, everything recovered in time, and cheating came to nothing."""
+        searches = all(search.right for search in self.searches)
+        return searches and self.count.right and self.trees.right and self.cheated.right
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -38,6 +41,7 @@ class Report:
             "searches": searches,
             "count": asdict(self.count) | {"right": self.count.right},
             "trees": asdict(self.trees) | {"speed_up": self.trees.speed_up, "right": self.trees.right},
+            "cheated": asdict(self.cheated) | {"right": self.cheated.right},
         }
 
     def show(self) -> None:
@@ -45,13 +49,20 @@ class Report:
         click.echo()
         _numbers(
             ("job", "answer", "expected", "tasks", "tasks/s", "seconds"),
-            [*map(_of_search, self.searches), _of_count(self.count), _of_trees(self.trees)],
+            [
+                *map(_of_search, self.searches),
+                _of_count(self.count),
+                _of_trees(self.trees),
+                _of_strangers(self.cheated),
+            ],
         )
         _numbers(
             ("Python function", "files", "files/s", "seconds", "here alone", "speed-up", "every kind the same"),
             [_against_here(self.trees)],
         )
         _numbers(("node", "tasks", "share"), _shares(self))
+        table(("what the dishonest agent tried", "times", "the hub said", "what came of it"), _deeds(self.cheated),
+              right=("times",))  # fmt: skip
         kills = [_of_kill(kill, "tasks") for kill in self.count.kills]
         kills += [_of_kill(kill, "call") for kill in self.trees.kills]
         _numbers(("killed with SIGKILL", "at", "it held", "recovered after", "in time"), kills)
@@ -96,6 +107,36 @@ def _of_trees(trees: Trees) -> tuple[object, ...]:
     )
 
 
+def _of_strangers(cheated: Cheated) -> tuple[object, ...]:
+    wrong = next((answer for answer in cheated.answers if answer != cheated.expected), cheated.expected)
+    return (
+        f"primes among strangers, {cheated.votes / max(1, cheated.tasks):.1f} votes a task",
+        _answer(wrong if cheated.answers else None, bool(cheated.answers) and wrong == cheated.expected),
+        cheated.expected,
+        cheated.tasks,
+        f"{cheated.tasks / max(cheated.seconds, 0.1):,.0f}",
+        f"{cheated.seconds:.1f}",
+    )
+
+
+def _deeds(cheated: Cheated) -> list[tuple[object, ...]]:
+    first, most, last = cheated.trust
+    came = {
+        "lie": f"{cheated.standing} are in the answers; its trust rose from {first:.1f} to {most:.1f}, and is {last:.1f}",
+        "contradict": "the first one counts, and trust falls",
+        "inflate": "the answer counts; at most the time it had the task is charged",
+    }
+    return [
+        (
+            told,
+            cheated.tried.get(deed, 0),
+            ", ".join(f"{verdict} {times:,}" for verdict, times in sorted(cheated.said.get(deed, {}).items())),
+            came.get(deed, "nothing"),
+        )
+        for deed, (told, _) in TRIED.items()
+    ]
+
+
 def _against_here(trees: Trees) -> tuple[object, ...]:
     return (
         "syntax trees of the standard library",
@@ -116,6 +157,7 @@ def _of_kill(kill: Kill, of: str) -> tuple[object, ...]:
 def _shares(report: Report) -> list[tuple[object, ...]]:
     total: Counter[str] = Counter(report.count.by_node)
     total.update(report.trees.by_node)
+    total.update(report.cheated.by_node)
     for search in report.searches:
         total.update(search.by_node)
     whole = max(1, sum(total.values()))
