@@ -62,6 +62,9 @@ ERROR_CHARS: Final = 300  # the line that says what a call raised
 
 # --- agreement -------------------------------------------------------------------------------
 COMPARED_BYTES: Final = 4 << 20  # of an answer that is looked into; larger ones agree when they are the same bytes
+COMPARATOR_MS: Final = 5_000  # one run of a submitter's own comparator …
+COMPARATOR_BYTES: Final = 256 << 20  # … and its memory
+COMPARATOR_RUNS: Final = 4_096  # for the answers of one task
 COMPARED_LINES: Final = 1_000_000  # lines in it, where their order does not count
 INTERVALS_BYTES: Final = 1 << 20  # means with their errors in one answer
 INTERVAL_Z_MAX: Final = 100.0  # standard errors two means that agree may differ by

@@ -214,6 +214,27 @@ def test_echo_gives_stdin_or_its_arguments() -> None:
     assert answer("echo") == ""
 
 
+# --- words ---
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (b"a b", b" a\n\tb \r\n", True),
+        (b"", b"  ", True),
+        (b"a b", b"ab", False),
+        (b"a b", b"a", False),
+        (b"a", b"a b", False),
+        (b"a b", b"b a", False),
+        (b"\xff\x00 1", b"\xff\x00  1", True),
+        (b"w " * 100_000, b"w\n" * 100_000, True),
+        (b"w " * 100_000, b"w " * 99_999, False),
+    ],
+)
+def test_words_compares_two_answers(one: bytes, other: bytes, same: bool) -> None:
+    assert finished("words", len(one), stdin=one + other).exit_code == (0 if same else 1)
+
+
 # --- all ---
 
 HEADER = BLOCKS[0]["header"]
@@ -245,6 +266,9 @@ HEADER = BLOCKS[0]["header"]
         ("collatz", (5, 5)),
         ("collatz", (1, 10**10 + 1)),
         ("collatz", ("there", 1, 10)),
+        ("words", ()),
+        ("words", (1,)),  # of no answer at all
+        ("words", ("two",)),
     ],
 )
 def test_bad_arguments_fail_with_one_clear_line(name: str, argv: tuple[object, ...]) -> None:
@@ -255,7 +279,7 @@ def test_bad_arguments_fail_with_one_clear_line(name: str, argv: tuple[object, .
 
 
 def test_kernels_are_found_by_name_and_others_are_not() -> None:
-    assert kernels.names() == ("collatz", "echo", "montecarlo", "nonces", "primes")
+    assert kernels.names() == ("collatz", "echo", "montecarlo", "nonces", "primes", "words")
     assert kernels.path("primes").read_bytes().startswith(b"\0asm")
     with pytest.raises(NotFound, match=r"no kernel named '\.\./primes'"):
         kernels.path("../primes")

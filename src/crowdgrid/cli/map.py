@@ -148,7 +148,10 @@ def _calls(o: dict[str, Any]) -> Calls:
     """The input."""
     given = [name for name in ("in_", "lines", "range_") if o[name]]
     if len(given) != 1:
-        raise BadInput("A map needs exactly one input.", hint="Give one of --in, --lines or --range.")
+        raise BadInput(
+            "A map needs exactly one input.",
+            hint="Give one of --in, --lines or --range; `--in -` reads standard input.",
+        )
     forms = [f"--{name}" for name in ("star", "kwargs") if o[name]] + ["--field"] * bool(o["fields"])
     if len(forms) > 1 or (forms and not o["in_"]):
         raise BadInput(

@@ -94,7 +94,7 @@ When an answer stands:
     default="exact",
     metavar="HOW",
     show_default=True,
-    help="exact, numeric[:RTOL[,ATOL]], interval[:Z] or unordered_lines.",
+    help="exact, numeric[:RTOL[,ATOL]], interval[:Z], unordered_lines or program:FILE.wasm.",
 )
 @click.option("--partial", is_flag=True, help="Print the answer without the runs that failed.")
 @click.option("--name", default="", help="To find the job again.")
@@ -163,9 +163,11 @@ def number_of(text: str, option: str) -> float:
         raise BadInput(f"{option} {text!r} is no number.", hint="Write it like 0.001 or 1e-6.") from None
 
 
-def comparison_of(text: str) -> Comparison:
+def comparison_of(text: str) -> Comparison | Path:
     """What `--compare` says. Raises BadInput."""
     name, _, rest = text.partition(":")
+    if name == "program" and rest:
+        return Path(rest)
     numbers = [number_of(each, "--compare") for each in rest.split(",")] if rest else []
     ways: dict[str, tuple[Callable[..., Comparison], int]] = {
         "exact": (Exact, 0),
@@ -177,7 +179,7 @@ def comparison_of(text: str) -> Comparison:
     if len(numbers) > most:
         raise BadInput(
             f"{text!r} is no way to compare results.",
-            hint="Use exact, numeric:1e-6, numeric:1e-6,1e-9, interval, interval:3 or unordered_lines.",
+            hint="Use exact, numeric:1e-6, numeric:1e-6,1e-9, interval, interval:3, unordered_lines or program:compare.wasm.",
         )
     return made(*numbers)
 

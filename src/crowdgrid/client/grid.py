@@ -33,6 +33,7 @@ from crowdgrid.client.splits import Split, one_of
 from crowdgrid.client.trust import Trust
 from crowdgrid.core import model
 from crowdgrid.core.trust.comparison import EXACT, Comparison
+from crowdgrid.core.trust.comparison import Program as OwnComparator
 from crowdgrid.errors import BadProgram, CrowdgridError, TooLarge, Unavailable
 from crowdgrid.protocol.messages import JobRequest
 
@@ -241,7 +242,7 @@ class Grid:
         threshold: float = 0.6,
         error_bound: float = 1e-3,
         collision: float = 1e-6,
-        compare: Comparison = EXACT,
+        compare: Comparison | str | PathLike[str] = EXACT,
         target: float | str = 1.0,
         max_errors: int = limits.ERRORS_MAX_DEFAULT,
         runtime: str = "wasm",
@@ -261,7 +262,8 @@ class Grid:
             consensus: "single" takes the first result; "majority" what more than half of `overlap` nodes say;
                 "trust_weighted" what has `threshold` of the trust of `overlap` nodes; "bounded_error" asks as many as it takes
                 until the chance of a wrong answer is `error_bound`, where two wrong ones are equal with chance `collision`.
-            compare: which results are the same: `Exact()`, `Numeric(rtol, atol)`, `Interval(z)`, `UnorderedLines()`.
+            compare: which results are the same: `Exact()`, `Numeric(rtol, atol)`, `Interval(z)`, `UnorderedLines()`,
+                or a .wasm file of your own that says so (docs/agreement.md).
             target: seconds one task should take, where the grid chooses its size. max_errors: failed runs that stop the job.
             key: makes asking twice harmless: the same key gives the same job.
 
@@ -293,11 +295,17 @@ class Grid:
             threshold=threshold,
             error_bound=error_bound,
             collision=collision,
-            comparison=compare,
+            comparison=self._comparison(compare),
             labels=tuple(labels),
             region=region,
         )
         return self.connection.job(*background.run(self.connection.open(content, request, chosen)))
+
+    def _comparison(self, compare: Comparison | str | PathLike[str]) -> Comparison:
+        if not isinstance(compare, str | PathLike):
+            return compare
+        digest, content = _program(compare)
+        return OwnComparator(digest or background.run(self.connection.put_program(content, "wasm")))
 
     def job(self, name_or_id: str) -> Job:
         """A job submitted earlier, from here or elsewhere. Raises NotFound."""

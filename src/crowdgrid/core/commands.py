@@ -240,7 +240,7 @@ class Put(msgspec.Struct, frozen=True):
 
 
 class Recalled(msgspec.Struct, frozen=True):
-    """The answer to `effects.Recall`. `cursor` empty: there is no more."""
+    """The answer to `effects.Recall`. `cursor` empty: there is no more. `problem`: why answers could not be compared."""
 
     recall: int
     tasks: tuple[Task, ...] = ()
@@ -248,6 +248,7 @@ class Recalled(msgspec.Struct, frozen=True):
     cursor: tuple[int, ...] = ()
     nodes: tuple[Node, ...] = ()
     close: tuple[tuple[int, int], ...] = ()  # attempts whose answers are the same
+    problem: str = ""
 
 
 class Why(msgspec.Struct, frozen=True):

@@ -36,6 +36,9 @@ def _job(state: State, job: JobRun, rule: Ranking) -> Explanation:
     reasons = [Reason(f"{job.in_queue:,} tasks wait, {job.in_progress:,} run, {job.validated:,} are settled.")]
     if job.units_cut < job.units:
         reasons.append(Reason(f"{job.units - job.units_cut:,} of {job.units:,} units are not in a task yet."))
+    failing = next((ordinal for ordinal, ballot in job.ballots.items() if ballot.problem), None)
+    if failing is not None:
+        reasons += _comparator_problem(job, failing)
     if job.retrying:
         reasons.append(Reason("What failed is being opened again."))
     if job.paused:
@@ -112,12 +115,22 @@ def _task(state: State, job: JobRun, ordinal: int, rule: Ranking) -> Explanation
 def _votes(job: JobRun, task: Task) -> list[Reason]:
     votes = voting.votes_on(job, task.ordinal)
     found = [Reason(f"{len(votes)} of {task.wanted} nodes it wants have answered.")]
+    found += _comparator_problem(job, task.ordinal)
     if len(votes) > 1 and not voting.comparing(job, task.ordinal):
         groups = voting.groups_of(job, job.ballots[task.ordinal])
         if len(groups) > 1:
             sizes = ", ".join(str(len(group)) for group in sorted(groups, key=len, reverse=True))
             found.append(Reason(f"They gave {len(groups)} different answers ({sizes})."))
     return found
+
+
+def _comparator_problem(job: JobRun, ordinal: int) -> list[Reason]:
+    ballot = job.ballots.get(ordinal)
+    if ballot is None or not ballot.problem:
+        return []
+    return [
+        Reason(f"The job's comparator could not tell answers apart, which are taken for different: {ballot.problem}")
+    ]
 
 
 def _voters(state: State, job: JobRun, task: Task, whole: Explanation) -> tuple[_Matched, _Rejected]:

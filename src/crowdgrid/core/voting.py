@@ -17,6 +17,7 @@ import msgspec
 from crowdgrid import limits
 from crowdgrid.core import asking, holding, jobs
 from crowdgrid.core.commands import Recalled
+from crowdgrid.core.effects import TaskChanged
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, step
 from crowdgrid.core.model import (
     VOTER_BYTES,
@@ -194,6 +195,10 @@ def _compared(
     for one, other in rows.close:
         a, b = sorted((answers[one], answers[other]))
         ballot.close.add((a, b))
+    if rows.problem:
+        ballot.problem = rows.problem
+        told = f"Two answers were taken for different: the job's comparator could not tell. {rows.problem}"
+        state.emit(TaskChanged(job.open[ordinal], told))
     if _comparable(job, ballot):
         state.touch(job)
         decide(state, job, job.open[ordinal], ballot, settle)

@@ -38,7 +38,7 @@ from crowdgrid.errors import Busy, CrowdgridError, Fenced, Unavailable
 from crowdgrid.hub.clock import Clock
 from crowdgrid.ids import PublicIds
 from crowdgrid.store import Batch, Opened, Store
-from crowdgrid.store.recalling import recall
+from crowdgrid.store.recalling import RunProgram, recall
 
 log = logging.getLogger("crowdgrid.keeper")
 
@@ -106,6 +106,7 @@ class Keeper:
         self._ranking = ranking
         self._policy = policy
         self.blobs = blobs
+        self.comparators: RunProgram | None = None  # runs comparators of submitters
         self._engine: Engine
         self._urgent: deque[tuple[c.Command, asyncio.Future[Any] | None]] = deque()
         self._bulk: deque[tuple[c.Command, asyncio.Future[Any] | None]] = deque()
@@ -367,7 +368,7 @@ class Keeper:
 
     async def _recall(self, effect: e.Recall, engine: Engine) -> None:
         try:
-            rows = await recall(self.store, effect, self.blobs.read_bytes if self.blobs is not None else None)
+            rows = await recall(self.store, effect, self.blobs.read_bytes if self.blobs else None, self.comparators)
         except CrowdgridError as error:
             if engine is self._engine and not self.problem:
                 self._unread = error  # the engine waits for these rows, and would for ever

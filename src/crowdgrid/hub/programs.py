@@ -23,6 +23,7 @@ from crowdgrid import limits
 from crowdgrid.core import commands, effects
 from crowdgrid.core.model import PICKLED, UNSANDBOXED, Job
 from crowdgrid.errors import BadInput, BadProgram, CrowdgridError, NotFound, Unavailable
+from crowdgrid.hub.comparing import OwnComparators
 from crowdgrid.protocol import functions
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Programs:
         self.sizes: dict[str, int] = {}  # bytes by digest, of programs of open jobs; leases tell them to nodes
         self._room = asyncio.Semaphore(CHECKS_AT_ONCE)
         self._work: set[asyncio.Task[None]] = set()
+        self._comparators = OwnComparators(blobs)
+        keeper.comparators = self._comparators
 
     # --- for submitters -----------------------------------------------------------------------
 
@@ -102,6 +105,11 @@ class Programs:
             _check_label(verdict.python, labels)
         return True
 
+    async def check_comparator(self, digest: str) -> None:
+        """Raises BadProgram unless this is a program that can be run to compare answers."""
+        if not await self.ready(digest, "wasm"):
+            (await self._verdict(digest, await self._blobs.read_bytes(digest), "wasm")).check()
+
     # --- for the engine -----------------------------------------------------------------------
 
     def saw(self, batch: Sequence[effects.Effect]) -> None:
@@ -129,6 +137,7 @@ class Programs:
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
+        await self._comparators.close()
 
     def _start(self, job: Job) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(job))

@@ -86,6 +86,8 @@ class Submissions:
             return known, False
         # May take long: before the name is looked up.
         checked = await self._programs.ready(request.program, request.runtime, request.labels)
+        if isinstance(request.comparison, comparison.Program):
+            await self._programs.check_comparator(request.comparison.digest)
         await self._check_name(principal, request.name)
         last = self._keeper.grid.jobs
         job: Job = await self._keeper.ask(
@@ -362,8 +364,6 @@ def _check_agreement(request: JobRequest) -> None:
         least = limits.ERROR_BOUND_LEAST
         raise BadInput(f"error_bound is {request.error_bound:g}; it may be at least {least:g} and less than 1.")
     comparison.check(request.comparison)
-    if isinstance(request.comparison, comparison.Program):
-        raise BadInput("A comparator of your own is not offered yet.", hint="Use numeric, interval or unordered_lines.")
     if request.comparison != comparison.Exact() and request.consensus == "single":
         raise BadInput(
             "Where one result settles a task there is nothing to compare it with.",

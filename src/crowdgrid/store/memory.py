@@ -28,6 +28,7 @@ from crowdgrid.core.model import (
     Token,
     TrustMove,
 )
+from crowdgrid.core.trust.comparison import Program
 from crowdgrid.errors import Fenced
 from crowdgrid.store import Batch, Opened, SettledRow, faults
 from crowdgrid.store.reads import page
@@ -326,6 +327,8 @@ class MemoryStore:
     def _named(self) -> Iterator[str]:
         for job in self._sorted(Job):
             yield job.spec.program
+            if isinstance(job.spec.comparison, Program):
+                yield job.spec.comparison.digest
         for rows in self._below.values():
             for chunk in rows.chunks.values():
                 yield chunk.blob

@@ -40,6 +40,8 @@ from crowdgrid.store.schema import (
 
 Select = sa.Select[Any]
 
+HAS_COMPARATOR = '%"comparison":{"kind":"program"%'  # as `JobSpec` is written
+
 JOB = sa.select(job, job_spec.c.spec).join_from(job, job_spec, job_spec.c.job == job.c.number)
 LEASED = assignment.c.state == literal(int(AssignmentState.LEASED))
 VOTED = sa.and_(
@@ -253,6 +255,10 @@ def _named_blobs() -> dict[str, Select]:
 
     return {
         "programs_named": _page(sa.select(job.c.number, job.c.program), job.c.number),
+        "comparators_named": _page(
+            sa.select(job_spec.c.job, job_spec.c.spec).where(job_spec.c.spec.like(literal(HAS_COMPARATOR))),
+            job_spec.c.job,
+        ),
         "chunks_named": page(chunk, chunk.c.job, chunk.c.first),
         "results_named": page(assignment, assignment.c.job, assignment.c.ordinal, assignment.c.attempt),
     }

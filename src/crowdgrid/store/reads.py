@@ -24,6 +24,7 @@ from crowdgrid.core.model import (
     TaskState,
     TrustMove,
 )
+from crowdgrid.core.trust.comparison import Program
 from crowdgrid.store import SettledRow, rows
 
 T = TypeVar("T")
@@ -162,6 +163,10 @@ class SqlReads(ABC):
         ):
             async for digest in self._named(statement, keys):
                 yield digest
+        async for spec in self._named("comparators_named", ("after",)):
+            comparison = rows.comparison(spec)
+            if isinstance(comparison, Program):
+                yield comparison.digest
 
     async def _named(self, statement: str, keys: tuple[str, ...]) -> AsyncIterator[str]:
         """The last column of every row, paged by the columns before it."""

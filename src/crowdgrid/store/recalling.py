@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -12,20 +12,34 @@ from crowdgrid.core.commands import Recalled
 from crowdgrid.core.effects import Recall
 from crowdgrid.core.model import JobSpec, Result, Task, TaskState
 from crowdgrid.core.splitting import per_item
-from crowdgrid.core.trust.comparators import Candidate, candidate, comparator, content_of, same
+from crowdgrid.core.trust.comparators import Candidate, Comparator, candidate, comparator, content_of, same
 from crowdgrid.core.trust.comparators.closeness import pairs
+from crowdgrid.core.trust.comparators.program import Collecting, Told
+from crowdgrid.core.trust.comparison import Program
 from crowdgrid.errors import NotFound
 from crowdgrid.store import Store
 
 ReadBlob: TypeAlias = Callable[[str], Awaitable[bytes]]
+RunProgram: TypeAlias = Callable[[str, Sequence[tuple[bytes, bytes]]], Awaitable[tuple[list[bool], str]]]
 _AT_ONCE_BYTES: Final = 64 * 1024  # of payloads; takes a fraction of a second in any case
 
 _OPEN = (TaskState.PENDING, TaskState.IN_QUEUE, TaskState.IN_PROGRESS, TaskState.COMPLETED, TaskState.FAILED)
 _READING_OPEN, _READING_FLAWED = 0, 1
 
 
-async def recall(store: Store, effect: Recall, read_blob: ReadBlob | None = None) -> Recalled:
-    """The rows an effect asks for, one page. Without `read_blob` what is kept as blobs is not at hand. Raises Unavailable."""
+async def recall(
+    store: Store, effect: Recall, read_blob: ReadBlob | None = None, run_program: RunProgram | None = None
+) -> Recalled:
+    """What an effect asks for, one page.
+
+    Args:
+        read_blob: without it what is kept as blobs is not at hand.
+        run_program: runs a submitter's own comparator (its digest) on pairs of answers: which are the same, and what
+            went wrong. Without it nothing but the same bytes is.
+
+    Raises:
+        Unavailable: the store cannot be reached.
+    """
     if effect.query == "assignment":
         job, ordinal, _ = effect.key
         task = await store.task(job, ordinal)
@@ -36,7 +50,7 @@ async def recall(store: Store, effect: Recall, read_blob: ReadBlob | None = None
     if effect.query == "alone":
         return await _alone(store, effect)
     if effect.query == "compare":
-        return await _compare(store, effect, read_blob)
+        return await _compare(store, effect, read_blob, run_program)
     assert effect.query == "unsettled", effect.query
     return await _unsettled(store, effect)
 
@@ -65,7 +79,9 @@ async def _with_votes(store: Store, effect: Recall, tasks: list[Task], cursor: t
     return Recalled(effect.recall, tuple(tasks), tuple(assignments), cursor, nodes)
 
 
-async def _compare(store: Store, effect: Recall, read_blob: ReadBlob | None) -> Recalled:
+async def _compare(
+    store: Store, effect: Recall, read_blob: ReadBlob | None, run_program: RunProgram | None
+) -> Recalled:
     """Which of a task's answers are the same, as its job compares them. Large ones are compared in a thread."""
     number, ordinal, *attempts = effect.key
     job = await store.job(number)
@@ -74,10 +90,31 @@ async def _compare(store: Store, effect: Recall, read_blob: ReadBlob | None) -> 
     if job is None or None in results:
         return Recalled(effect.recall)  # removed meanwhile: whoever asked is gone as well
     candidates = [candidate(result, await _payload(result, read_blob)) for result in results if result is not None]
-    work = partial(_close, job.spec, candidates)
+    problem = ""
+    if isinstance(job.spec.comparison, Program):
+        how, problem = await _ask_program(job.spec, job.spec.comparison, candidates, run_program)
+    else:
+        how = comparator(job.spec.comparison)
+    work = partial(_close, job.spec, how, candidates)
     size = sum(len(each.payload or b"") for each in candidates)
     close = work() if size <= _AT_ONCE_BYTES else await asyncio.to_thread(work)
-    return Recalled(effect.recall, close=tuple((attempts[one], attempts[other]) for one, other in close))
+    found = tuple((attempts[one], attempts[other]) for one, other in close)
+    return Recalled(effect.recall, close=found, problem=problem)
+
+
+async def _ask_program(
+    spec: JobSpec, program: Program, candidates: list[Candidate], run_program: RunProgram | None
+) -> tuple[Comparator, str]:
+    """A comparator that knows what the submitter's program says of these answers, and what went wrong with it."""
+    collecting = Collecting()
+    _close(spec, collecting, candidates)
+    pairs = list(collecting.pairs)
+    if not pairs or run_program is None:
+        return Told({}), ""
+    if len(pairs) > limits.COMPARATOR_RUNS:
+        return Told({}), f"It would have to be run {len(pairs):,} times; at most {limits.COMPARATOR_RUNS:,} are made."
+    same, problem = await run_program(program.digest, pairs)
+    return Told(dict(zip(pairs, same, strict=True))), problem
 
 
 async def _payload(result: Result, read_blob: ReadBlob | None) -> bytes | None:
@@ -90,13 +127,15 @@ async def _payload(result: Result, read_blob: ReadBlob | None) -> bytes | None:
         return None
 
 
-def _close(spec: JobSpec, candidates: list[Candidate]) -> list[tuple[int, int]]:
-    how, content, packed = comparator(spec.comparison), content_of(spec.runtime), per_item(spec.split)
-    return [
-        (one, other)
-        for one, other in pairs(candidates)
-        if same(how, candidates[one], candidates[other], content=content, packed=packed)
-    ]
+def _close(spec: JobSpec, how: Comparator, candidates: list[Candidate]) -> list[tuple[int, int]]:
+    content, packed = content_of(spec.runtime), per_item(spec.split)
+    close = []
+    for pair in pairs(candidates):
+        # In the order of their digests: what a program says must not depend on who reported first.
+        first, second = sorted((candidates[at] for at in pair), key=lambda each: each.digest)
+        if same(how, first, second, content=content, packed=packed):
+            close.append(pair)
+    return close
 
 
 async def _unsettled(store: Store, effect: Recall) -> Recalled:

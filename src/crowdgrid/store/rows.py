@@ -35,6 +35,7 @@ from crowdgrid.core.model import (
     Token,
     TrustMove,
 )
+from crowdgrid.core.trust.comparison import Comparison
 from crowdgrid.errors import BadInput, Fenced, Unavailable
 from crowdgrid.store import SettledRow
 
@@ -55,6 +56,11 @@ _words = msgspec.json.Decoder(tuple[str, ...])
 
 
 # --- to rows ---------------------------------------------------------------------------------
+
+
+def comparison(spec: str) -> Comparison:
+    """How a job, whose specification this is, compares answers."""
+    return _spec.decode(spec).comparison
 
 
 def _job(job: Job, groups: Groups) -> None:

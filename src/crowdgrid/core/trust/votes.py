@@ -35,15 +35,17 @@ class Ballot:
 
     Attributes:
         votes: in the order they were counted. compared: the answers, by outcome and digest, that were compared with
-            one another. close: pairs of them that are the same by the job's comparison, the lesser first.
+            one another. close: pairs of them that are the same by the job's comparison, the lesser first. problem: why the
+            submitter's own comparator could not tell some of them apart, in a sentence.
     """
 
-    __slots__ = ("close", "compared", "votes")
+    __slots__ = ("close", "compared", "problem", "votes")
 
     def __init__(self) -> None:
         self.votes: list[Vote] = []
         self.compared: set[Answer] = set()
         self.close: set[tuple[Answer, Answer]] = set()
+        self.problem = ""
 
 
 def answer_of(vote: Vote) -> Answer:
