@@ -262,8 +262,7 @@ class Grid:
             consensus: "single" takes the first result; "majority" what more than half of `overlap` nodes say;
                 "trust_weighted" what has `threshold` of the trust of `overlap` nodes; "bounded_error" asks as many as it takes
                 until the chance of a wrong answer is `error_bound`, where two wrong ones are equal with chance `collision`.
-            compare: which results are the same: `Exact()`, `Numeric(rtol, atol)`, `Interval(z)`, `UnorderedLines()`,
-                or a .wasm file of your own that says so (docs/agreement.md).
+            compare: which results are the same: `Exact()`, `Numeric(rtol, atol)`, `Interval(z)`, `UnorderedLines()`, a .wasm file.
             target: seconds one task should take, where the grid chooses its size. max_errors: failed runs that stop the job.
             key: makes asking twice harmless: the same key gives the same job.
 
