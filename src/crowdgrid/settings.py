@@ -20,6 +20,7 @@ from crowdgrid import limits
 from crowdgrid.errors import BadInput
 
 DEFAULT_LISTEN = "127.0.0.1:7070"
+TRUST_FROM = ("steps", "posterior")
 LOGS = ("text", "json")
 _DAY = 86_400.0
 
@@ -40,7 +41,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         invitation: an invitation code for nodes to make sure of, "" for none.
         ranking: the scheduling rule.
         trust_up, trust_down: what a node's trust index gains and loses by a vote; `core.trust.policy.Policy` has what
-            these, `trust_least`, `trust_most`, `audit_rate`, `closing_audits` and `owners_vote_once` mean.
+            these, `trust_least`, `trust_most`, `trust_from`, `absence_days`, `audit_rate`, `closing_audits` and `owners_vote_once` mean.
         keep_jobs_seconds: how long an ended job is kept; 0 for ever.
         blob_grace_seconds: age below which a blob nothing names is left alone.
         collect_seconds: time between two collections.
@@ -66,6 +67,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     trust_most: float = limits.TRUST_MOST
     trust_up: float = 0.1
     trust_down: float = 0.5
+    trust_from: str = "steps"
+    absence_days: float = 180.0
     audit_rate: float = 0.03
     closing_audits: int = 3
     owners_vote_once: bool = True
@@ -101,6 +104,15 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
                 raise BadInput(
                     f"The setting {name} is {getattr(self, name):g}.", hint=f"Use 0 to {limits.TRUST_MOST:g}."
                 )
+        if self.trust_from not in TRUST_FROM:
+            raise BadInput(
+                f"The trust index does not come from {self.trust_from[:40]!r}.", hint="Use steps or posterior."
+            )
+        if not 0 <= self.absence_days <= limits.ABSENCE_DAYS_MAX:
+            raise BadInput(
+                f"The time after which half of what is known of a node is left is {self.absence_days:g} days.",
+                hint=f"Use 0 (it is kept) to {limits.ABSENCE_DAYS_MAX:,}; 180 by default.",
+            )
         if not 0 <= self.closing_audits <= limits.CLOSING_AUDITS_MAX:
             raise BadInput(
                 f"The closing audits of a node are {self.closing_audits}.",

@@ -131,7 +131,8 @@ def test_a_name_is_taken_once_per_owner_even_after_the_job_ended(
         ({"comparison": {"kind": "numeric"}}, 400, ["nothing to compare"]),
         ({"consensus": "majority", "comparison": {"kind": "numeric", "rtol": -1}}, 400, ["rtol"]),
         ({"consensus": "majority", "comparison": {"kind": "interval", "z": 0}}, 400, ["z"]),
-        ({"consensus": "majority", "comparison": {"kind": "program", "digest": "0" * 64}}, 400, ["not offered"]),
+        ({"consensus": "majority", "comparison": {"kind": "program", "digest": "0" * 64}}, 422, ["/v1/programs"]),
+        ({"consensus": "majority", "comparison": {"kind": "program", "digest": "xyz"}}, 400, ["SHA-256"]),
         ({"consensus": "majority", "runtime": "python-pickle", "split": {"kind": "items"}}, 400, ["one vote"]),
     ],
 )

@@ -34,6 +34,17 @@ CROWDGRID_INVITATION.
 )
 @click.option("--trust-down", type=float, metavar="N", help="What one that does not takes from it (default 0.5).")
 @click.option(
+    "--trust-from",
+    type=click.Choice(["steps", "posterior"]),
+    help="Where the trust index comes from: steps (default), or what is believed of the node's answers.",
+)
+@click.option(
+    "--absence-days",
+    type=float,
+    metavar="DAYS",
+    help="Away for so long, a node keeps half its standing (default 180; 0 all of it).",
+)
+@click.option(
     "--closing-audits",
     type=int,
     metavar="N",

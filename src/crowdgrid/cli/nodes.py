@@ -123,6 +123,8 @@ def trust(node: str, limit: int, before: int | None, as_json: bool, hub: str | N
 
 
 def _why_moved(move: dict[str, float]) -> str:
+    if not move["task"]:
+        return "it was away"
     return "its answer stands" if move["after"] > move["before"] else "another answer stands, or it gave two"
 
 

@@ -386,7 +386,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 
 
 class TrustMove(msgspec.Struct, frozen=True, gc=False):
-    """A node's trust index moved, at engine time `at`, because of its vote on a task."""
+    """A node's trust index moved, at engine time `at`, because of its vote on a task; `job` 0: because it was away."""
 
     node: int
     at: int

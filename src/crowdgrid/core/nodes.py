@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, leasing
+from crowdgrid.core import holding, learning, leasing
 from crowdgrid.core.commands import Connect, Decline, Disconnect, Fetch, Heartbeat, Join, Remainder, Update
 from crowdgrid.core.effects import CloseLink, NodeChanged, Reply, TaskChanged
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
@@ -45,9 +45,11 @@ def connect(state: State, command: Connect) -> None:
         state.emit(CloseLink(record.number, node.session, "The node opened a newer link."))
         state.cores -= cores_of(node.record)
     offers.withdraw(state, node)
+    seen_at = _last_seen(state, node, record)
     node.record = record = _replace(_earned(record, node.record), state=known, seen_at=state.now, linked=True)
     node.session = command.session
     node.heard_at = state.now
+    learning.returned(state, node, seen_at)
     state.cores += cores_of(record)
     if command.news:
         for job in state.jobs.values():
@@ -59,6 +61,14 @@ def connect(state: State, command: Connect) -> None:
     state.save(node.record)
     state.emit(NodeChanged(node.record, online=True))
     state.emit(Reply(node.record))
+
+
+def _last_seen(state: State, node: NodeRun, record: Node) -> int:
+    """When the node was last here. If a hub died with its link open, that is when that hub last wrote anything."""
+    if node.session:
+        return state.now
+    seen_at = max(record.seen_at, node.record.seen_at)
+    return max(seen_at, state.grid.now) if record.linked else seen_at
 
 
 def _earned(record: Node, known: Node) -> Node:

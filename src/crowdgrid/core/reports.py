@@ -11,7 +11,7 @@ from functools import partial
 
 import msgspec
 
-from crowdgrid.core import asking, holding, leasing, voting
+from crowdgrid.core import asking, holding, learning, leasing, voting
 from crowdgrid.core.commands import Recalled, Report, Reported
 from crowdgrid.core.effects import Acknowledge
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, step
@@ -137,7 +137,7 @@ def _ask_store(state: State, late: Late, verdicts: list[tuple[AssignmentKey, Ver
         same = waiting.node == late.node and waiting.reported.digest == late.reported.digest
         verdicts.append((key, Verdict.DUPLICATE if same else Verdict.CONFLICTING))
         if waiting.node == late.node and not same:
-            voting.contradicted(state, late.node, key)
+            learning.contradicted(state, late.node, key)
         return
     state.late[key] = late
     asking.ask(state, "assignment", key, partial(_judge_late, late=late))
@@ -159,7 +159,7 @@ def _judge_late(state: State, rows: Recalled, *, late: Late) -> None:
         same = found.result.digest == late.reported.digest and found.result.outcome == late.reported.outcome
         verdict = Verdict.DUPLICATE if same else Verdict.CONFLICTING
         if not same:
-            voting.contradicted(state, late.node, key)
+            learning.contradicted(state, late.node, key)
     elif withdrawn:
         verdict = Verdict.LATE_UNNEEDED
     else:

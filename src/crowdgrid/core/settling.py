@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, jobs, voting
+from crowdgrid.core import holding, jobs, learning, voting
 from crowdgrid.core.effects import DropPartial, Settled, TaskChanged
 from crowdgrid.core.lifecycle import TASK, step
 from crowdgrid.core.model import (
@@ -51,7 +51,7 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
     voters = b""
     if job.replicates:
         if task.ordinal in job.ballots:
-            voting.judge(state, job, answer)
+            learning.judge(state, job, answer)
             voters = voting.voters(holding.forget_votes(state, job, task.ordinal))
         else:
             voters = answer.node.to_bytes(VOTER_BYTES, "big")

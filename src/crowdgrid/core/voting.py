@@ -22,16 +22,14 @@ from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, TASK, step
 from crowdgrid.core.model import (
     VOTER_BYTES,
     Assignment,
-    AssignmentKey,
     AssignmentState,
     Outcome,
     Task,
     TaskState,
-    TrustMove,
 )
 from crowdgrid.core.reducing import REDUCERS
 from crowdgrid.core.reducing.looking import look
-from crowdgrid.core.scheduling import offers, ready
+from crowdgrid.core.scheduling import ready
 from crowdgrid.core.splitting import per_item
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 from crowdgrid.core.trust.comparators.closeness import classes
@@ -343,48 +341,6 @@ def confidence(state: State, job: JobRun, task: Task, answers: Sequence[Assignme
 def voters(votes: Sequence[Vote]) -> bytes:
     """The numbers of the nodes that voted on a task, 8 bytes each: see `model.Task`."""
     return b"".join([vote.assignment.node.to_bytes(VOTER_BYTES, "big") for vote in votes])
-
-
-def judge(state: State, job: JobRun, answer: Assignment) -> None:
-    """The task is settled by `answer`: what its votes say about those who gave them."""
-    votes = votes_on(job, answer.ordinal)
-    if len(votes) < 2:
-        return
-    groups = groups_of(job, job.ballots[answer.ordinal])
-    right = rightness(votes, groups, job.spec.collision)
-    won = next(group for group in groups if any(votes[at].assignment is answer for at in group))
-    for at, (vote, chance) in enumerate(zip(votes, right, strict=True)):
-        standing = state.standings.learn(vote.assignment.node, job.kind, chance, state.now)
-        if chance > 0.5:
-            state.standings.prove(job.kind, vote.assignment)
-        state.save(standing)
-        state.moved.append((standing, vote.doubt))
-        _move_trust(state, state.nodes[vote.assignment.node], vote.assignment.key, agrees=at in won)
-
-
-def contradicted(state: State, number: int, key: AssignmentKey) -> None:
-    """A node gave a second, different answer to an assignment. The first one goes on counting, but whichever of them is
-    right, the node said something that is not: that costs as much as an answer that is outvoted."""
-    node = state.nodes.get(number)
-    if node is not None:
-        _move_trust(state, node, key, agrees=False)
-
-
-def _move_trust(state: State, node: NodeRun, key: AssignmentKey, *, agrees: bool) -> None:
-    policy = state.policy
-    before = node.record.trust
-    after = before + policy.trust_up if agrees else before - policy.trust_down
-    after = round(min(max(after, policy.trust_least), policy.trust_most), 6)
-    if after == before:
-        return
-    slots, cpus, memory = node.slots, node.milli_cpus, node.memory_bytes
-    if slots:
-        offers.withdraw(state, node)  # the trust index is part of its place
-    node.record = _replace(node.record, trust=after)
-    state.save(node.record)
-    state.save(TrustMove(node.record.number, state.now, key[0], key[1], before, after))
-    if slots:
-        offers.stand(state, node, slots, cpus, memory)
 
 
 # --- after a restart ---------------------------------------------------------------------------

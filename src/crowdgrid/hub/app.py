@@ -124,6 +124,8 @@ def _policy(settings: HubSettings) -> Policy:
         trust_most=settings.trust_most,
         trust_up=settings.trust_up,
         trust_down=settings.trust_down,
+        trust_from=settings.trust_from,
+        absence_days=settings.absence_days,
         audit_rate=settings.audit_rate,
         closing_audits=settings.closing_audits,
         owners_vote_once=settings.owners_vote_once,

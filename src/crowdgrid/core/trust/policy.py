@@ -15,6 +15,8 @@ class Policy(msgspec.Struct, frozen=True):
     Attributes:
         trust_least, trust_most: bounds of the trust index. trust_up, trust_down: what a node gains for a vote that
             agrees with an accepted answer, and loses for one that does not.
+        trust_from: "steps", or "posterior": the index follows from the chance that the node is wrong.
+        absence_days: after which half of what is known of a node that was away is left; 0 all of it.
         audit_rate: the share of tasks, in [0, 1], that are given to a second node although the first may stand alone;
             which ones is drawn with the grid's key, so that nobody else can tell.
         closing_audits: of the answers each node gave alone since others last agreed with one of its own, so many of the
@@ -29,6 +31,8 @@ class Policy(msgspec.Struct, frozen=True):
     trust_most: float = limits.TRUST_MOST
     trust_up: float = 0.1
     trust_down: float = 0.5
+    trust_from: str = "steps"
+    absence_days: float = 180.0
     audit_rate: float = 0.03
     closing_audits: int = 3
     closing_share: float = 0.05

@@ -9,6 +9,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+from msgspec.structs import replace
+
 from crowdgrid.core.model import UNSANDBOXED, Assignment, JobSpec, Standing
 from crowdgrid.core.trust import belief
 from crowdgrid.core.trust.belief import NOTHING, Crowd, posterior
@@ -34,6 +36,7 @@ class Standings:
         self._counted: dict[tuple[int, str], tuple[float, ...]] = {}  # the posterior each has in the crowd
         self._doubts: dict[tuple[int, str], tuple[int, float]] = {}  # with the version of the prior they are for
         self._stranger = (-1, 0.0)
+        self._kinds: dict[int, set[str]] = {}  # of each node
         self._proved: dict[tuple[int, str], tuple[int, ...]] = {}
 
     def all(self) -> list[Standing]:
@@ -51,8 +54,7 @@ class Standings:
 
     def of(self, node: int) -> list[tuple[Standing, float]]:
         """Everything known of a node, by kind, with the chance that its next answer of that kind is wrong."""
-        kinds = sorted(kind for number, kind in self._known if number == node)
-        return [(self._known[node, kind], self.doubt(node, kind)) for kind in kinds]
+        return [(self._known[node, kind], self.doubt(node, kind)) for kind in sorted(self._kinds.get(node, ()))]
 
     def doubt(self, node: int, kind: str) -> float:
         """The chance that the node's next answer of this kind is wrong."""
@@ -81,6 +83,17 @@ class Standings:
         self.crowd.settle()
         return after
 
+    def fade(self, node: int, left: float, now: int) -> list[Standing]:
+        """Forget all but the share `left`, in [0, 1], of what a node has shown. Its standings, to be saved."""
+        faded = []
+        for kind in sorted(self._kinds.get(node, ())):
+            known = self._known[node, kind]
+            after = replace(known, evidence=belief.faded(known.evidence, left), updated_at=now)
+            self._keep(after)
+            faded.append(after)
+        self.crowd.settle()
+        return faded
+
     def prove(self, kind: str, answer: Assignment) -> None:
         """Others agreed with an answer of this kind."""
         place, key = place_of(answer), (answer.node, kind)
@@ -102,6 +115,7 @@ class Standings:
         self.crowd.change(self._counted.get(key), counted)
         self._counted[key] = counted
         self._known[key] = after
+        self._kinds.setdefault(after.node, set()).add(after.kind)
         self._doubts.pop(key, None)
 
 

@@ -33,7 +33,8 @@ class TrustQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrustMoveInfo(msgspec.Struct, frozen=True):
-    """A node's trust index moved because of its vote on a task, or because it gave two different answers to it."""
+    """A node's trust index moved because of its vote on a task, because it gave two different answers to it, or
+    (`task` is empty) because it was away for long."""
 
     at: int
     task: str
@@ -93,7 +94,10 @@ async def show_trust(call: Call) -> TrustPage:
     more = len(found) == query.limit
     if more and found[0].at > found[-1].at:
         found = [move for move in found if move.at > found[-1].at]
-    moves = [TrustMoveInfo(each.at, ids_of.task(each.job, each.ordinal), each.before, each.after) for each in found]
+    moves = [
+        TrustMoveInfo(each.at, ids_of.task(each.job, each.ordinal) if each.job else "", each.before, each.after)
+        for each in found
+    ]
     return TrustPage(node.trust, moves, found[-1].at if more else None)
 
 
