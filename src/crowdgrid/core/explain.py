@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from crowdgrid import limits
 from crowdgrid.core import unsandboxed, voting
 from crowdgrid.core.commands import Why
 from crowdgrid.core.effects import Explanation, Live, LiveNode, Reason, Reply
@@ -28,7 +29,10 @@ def explain(state: State, command: Why, rule: Ranking) -> None:
     job = state.jobs.get(command.job)
     if job is None:
         raise NotFound("It has ended, so nothing keeps it.", hint="Its record tells how it ended.")
-    state.emit(Reply(_task(state, job, command.ordinal, rule) if command.ordinal >= 0 else _job(state, job, rule)))
+    if command.ordinal >= 0:
+        state.emit(Reply(_task(state, job, command.ordinal, rule)))
+    else:
+        state.emit(Reply(_lacking_voters(state, job, _job(state, job, rule))))
 
 
 def _job(state: State, job: JobRun, rule: Ranking) -> Explanation:
@@ -144,6 +148,20 @@ def _voters(state: State, job: JobRun, task: Task, whole: Explanation) -> tuple[
         else:
             matched.append(number)
     return tuple(matched), tuple(rejected)
+
+
+def _lacking_voters(state: State, job: JobRun, whole: Explanation) -> Explanation:
+    """Where nodes vote: whether what waits of a job wants more owners than there are. The first tasks stand for all."""
+    waiting = [task for task in job.open.values() if task.state is TaskState.IN_QUEUE or task.ordinal in job.short]
+    some = waiting[: limits.VOTERS_TRIED]
+    if not job.replicates or not some or not whole.matched or job.units_cut < job.units:
+        return whole
+    if any(_voters(state, job, task, whole)[0] for task in some):
+        return whole
+    wanted = max(task.wanted for task in some)
+    why = f"It waits for nodes of more owners: its tasks want {wanted}, and who may run it has answered or is at work."
+    rejected = _voters(state, job, some[0], whole)[1]
+    return Explanation("job", why, (*whole.reasons, Reason(why, blocks=True)), (), rejected)
 
 
 def _node(state: State, number: int) -> Explanation:

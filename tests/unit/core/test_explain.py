@@ -197,3 +197,21 @@ def test_a_snapshot_counts_what_is_alive() -> None:
     live: Live = rig.reply(c.Snapshot())
     assert (live.open_jobs, live.open_tasks, live.leased) == (1, 3, 3)
     assert [(n.node, n.online, n.held, n.slots) for n in live.nodes] == [(1, True, 3, 1), (2, True, 0, 0)]
+
+
+def test_a_job_that_wants_more_owners_than_there_are() -> None:
+    """Not before all who may have answered, nor when somebody else has come."""
+    rig = Rig()
+    job = rig.submit(Range(0, 2, 1), consensus="majority", overlap=5)
+    nodes = [rig.node(2, owner=f"owner {at}") for at in range(2)]
+    leased = rig.leases()
+    assert not _why(rig, job=job).summary.startswith("No ")
+    for node, assignment in leased:
+        rig.report(node, assignment.key)
+    for node in nodes:
+        rig.fetch(node, 2)
+    found = _why(rig, job=job)
+    assert found.summary.startswith("It waits for nodes of more owners: its tasks want 3,")
+    assert (found.matched, [node for node, _ in found.rejected]) == ((), nodes)
+    third = rig.node(owner="owner 3")
+    assert _why(rig, job=job).matched == (*nodes, third)
