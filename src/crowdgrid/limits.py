@@ -110,6 +110,7 @@ TRUST_LEAST: Final = 1.0  # of the trust index
 TRUST_MOST: Final = 10.0
 ABSENCE_DAYS_MAX: Final = 36_500
 ABSENCE_MS_LEAST: Final = 24 * 3600 * 1000  # for less nobody is forgotten
+CANARIES_KEPT: Final = 64  # settled tasks of a job that may be given once more, as canaries
 CLOSING_AUDITS_MAX: Final = 20  # answers of one node looked at once more when a job ends
 OVERLAP_MAX: Final = 50  # nodes a job may ask to report each task
 ERROR_BOUND_LEAST: Final = 1e-9  # the smallest chance of a wrong answer a job may ask for

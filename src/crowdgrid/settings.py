@@ -41,7 +41,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         invitation: an invitation code for nodes to make sure of, "" for none.
         ranking: the scheduling rule.
         trust_up, trust_down: what a node's trust index gains and loses by a vote; `core.trust.policy.Policy` has what
-            these, `trust_least`, `trust_most`, `trust_from`, `absence_days`, `audit_rate`, `closing_audits` and `owners_vote_once` mean.
+            these, `trust_least`, `trust_most`, `trust_from`, `absence_days`, `audit_rate`, `closing_audits`, `canary_rate` and `owners_vote_once` mean.
         keep_jobs_seconds: how long an ended job is kept; 0 for ever.
         blob_grace_seconds: age below which a blob nothing names is left alone.
         collect_seconds: time between two collections.
@@ -71,6 +71,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     absence_days: float = 180.0
     audit_rate: float = 0.03
     closing_audits: int = 3
+    canary_rate: float = 0.01
     owners_vote_once: bool = True
     keep_jobs_seconds: float = 30 * _DAY
     blob_grace_seconds: float = 3600.0
@@ -118,6 +119,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
                 f"The closing audits of a node are {self.closing_audits}.",
                 hint=f"Use 0 to {limits.CLOSING_AUDITS_MAX}; 3 by default.",
             )
+        if not 0 <= self.canary_rate <= 1:
+            raise BadInput(f"The share of canaries is {self.canary_rate:g}.", hint="Use 0 to 1; 0.01 by default.")
         if not 0 <= self.audit_rate <= 1:
             raise BadInput(f"The share of audited tasks is {self.audit_rate:g}.", hint="Use 0 to 1; 0.03 by default.")
 

@@ -50,6 +50,12 @@ CROWDGRID_INVITATION.
     metavar="N",
     help="Last answers of each node looked at twice before a job is complete (default 3).",
 )
+@click.option(
+    "--canary-rate",
+    type=float,
+    metavar="SHARE",
+    help="Of a node's tasks whose answer is known (default 0.01; 20 times as many for newcomers).",
+)
 @click.option("--audit-rate", type=float, metavar="SHARE", help="Of tasks looked at twice in any case (default 0.03).")
 @click.option(
     "--owners-vote-once/--owners-vote-often",

@@ -21,6 +21,7 @@ import msgspec
 from crowdgrid import limits
 from crowdgrid.core import (
     asking,
+    canaries,
     closing,
     doubting,
     explain,
@@ -164,6 +165,7 @@ class Engine:
             leasing.extend_all(state, gap)
         if command.idle:
             leasing.expire(state)
+        canaries.expire(state)
         intake.ring(state)
         jobs.forget_names(state)
         asking.ask_again(state)

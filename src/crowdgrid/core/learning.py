@@ -39,6 +39,20 @@ def judge(state: State, job: JobRun, answer: Assignment) -> None:
         _step_trust(state, state.nodes[vote.assignment.node], vote.assignment.key, agrees=at in won)
 
 
+def canary(state: State, kind: str, answer: Assignment, *, right: float) -> None:
+    """A node answered a task whose answer was known; `right`: the chance that its own is right."""
+    number = answer.node
+    before = state.standings.doubt(number, kind)
+    standing = state.standings.learn(number, kind, right, state.now)
+    if right > 0.5:
+        state.standings.prove(kind, answer)
+    state.save(standing)
+    state.moved.append((standing, before))
+    node = state.nodes.get(number)
+    if node is not None:
+        _step_trust(state, node, answer.key, agrees=right > 0.5)
+
+
 def contradicted(state: State, number: int, key: AssignmentKey) -> None:
     """A node gave a second, different answer to an assignment. The first one goes on counting, but whichever of them is
     right, the node said something that is not: that costs as much as an answer that is outvoted."""

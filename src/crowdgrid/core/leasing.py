@@ -97,7 +97,7 @@ def renew(state: State, node: NodeRun, named: Iterable[AssignmentKey]) -> None:
     for key in named:
         held_now = node.held.get(key)
         if held_now is None:
-            if key not in state.late:
+            if key not in state.late and key not in state.canaries:
                 strange.append(key)
         else:
             held_now.expires_at = expires_at

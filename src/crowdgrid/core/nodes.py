@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, learning, leasing
+from crowdgrid.core import canaries, holding, learning, leasing
 from crowdgrid.core.commands import Connect, Decline, Disconnect, Fetch, Heartbeat, Join, Remainder, Update
 from crowdgrid.core.effects import CloseLink, NodeChanged, Reply, TaskChanged
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK, step
@@ -156,6 +156,7 @@ def decline(state: State, command: Decline) -> None:
     for key in command.assignments:
         held = state.leases.get(key)
         if held is None or held.assignment.node != command.node:
+            canaries.drop(state, key, command.node, AssignmentState.DECLINED)
             continue
         job = state.jobs[held.assignment.job]
         leasing.turn_down(state, job, command.node, limits.DECLINED_MS, command.reason)

@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import asking, holding, jobs, leasing, voting
+from crowdgrid.core import asking, canaries, holding, jobs, leasing, voting
 from crowdgrid.core.commands import Recalled, Retract
 from crowdgrid.core.lifecycle import ASSIGNMENT, TASK_OPEN, step
 from crowdgrid.core.model import AssignmentState, JobState, Task, TaskState
@@ -34,6 +34,8 @@ def retract(state: State, command: Retract) -> None:
     if held is not None and held.assignment.node == command.node:
         leasing.turn_down(state, state.jobs[held.assignment.job], command.node, limits.FAILED_MS)
         leasing.end(state, held, AssignmentState.RETRACTED, f"Its node withdrew: {command.reason}", stale=False)
+    elif canaries.is_one(state, command.assignment, command.node):
+        canaries.drop(state, command.assignment, command.node, AssignmentState.RETRACTED)
     elif held is None:
         waiting = state.late.get(command.assignment)
         if waiting is not None and waiting.node == command.node:

@@ -11,7 +11,7 @@ from functools import partial
 
 import msgspec
 
-from crowdgrid.core import asking, holding, learning, leasing, voting
+from crowdgrid.core import asking, canaries, holding, learning, leasing, voting
 from crowdgrid.core.commands import Recalled, Report, Reported
 from crowdgrid.core.effects import Acknowledge
 from crowdgrid.core.lifecycle import ASSIGNMENT, JOB_RUNS, step
@@ -42,7 +42,11 @@ def report(state: State, command: Report) -> None:
     verdicts: list[tuple[AssignmentKey, Verdict]] = []
     for reported in command.results:
         held = state.leases.get(reported.assignment)
-        if held is None:
+        if held is None and canaries.is_one(state, reported.assignment, command.node):
+            given = state.canaries[reported.assignment].assignment
+            canaries.judge(state, _reported(state, given, reported, signature))
+            verdicts.append((reported.assignment, Verdict.COUNTED))
+        elif held is None:
             _ask_store(state, Late(command.node, reported, signature), verdicts)
         elif held.assignment.node != command.node:
             verdicts.append((reported.assignment, Verdict.NOT_YOURS))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crowdgrid import limits
-from crowdgrid.core import holding, jobs, learning, voting
+from crowdgrid.core import canaries, holding, jobs, learning, voting
 from crowdgrid.core.effects import DropPartial, Settled, TaskChanged
 from crowdgrid.core.lifecycle import TASK, step
 from crowdgrid.core.model import (
@@ -48,11 +48,12 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
     """The task has its answer: other work on it is withdrawn, counters move, the job may be complete."""
     result = answer.result
     assert result is not None
-    voters = b""
+    voters, votes = b"", []
     if job.replicates:
         if task.ordinal in job.ballots:
             learning.judge(state, job, answer)
-            voters = voting.voters(holding.forget_votes(state, job, task.ordinal))
+            votes = holding.forget_votes(state, job, task.ordinal)
+            voters = voting.voters(votes)
         else:
             voters = answer.node.to_bytes(VOTER_BYTES, "big")
         job.short.discard(task.ordinal)
@@ -90,6 +91,8 @@ def settle(state: State, job: JobRun, task: Task, answer: Assignment, confidence
     job.units_done += task.stop - task.start
     job.errors += errors
     state.save(settled)
+    if votes:
+        canaries.note(state, job, settled, votes)
     state.emit(Settled(job.number, settled, answer))
     if hit and job.spec.reduce == "first" and job.hit < 0:
         job.hit = task.ordinal
@@ -143,6 +146,7 @@ def reopen(
     job.units_done -= task.stop - task.start
     job.revision += not audit
     job.reopened += 1
+    canaries.forget(job, task.ordinal)
     job.looked_over = False
     opened = _replace(
         task,

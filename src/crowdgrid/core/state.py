@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -68,6 +68,7 @@ class JobRun:
         "in_progress",
         "in_queue",
         "kind",
+        "known",
         "lane",
         "looked_over",
         "lost",
@@ -153,6 +154,7 @@ class JobRun:
         self.reopened = 0  # tasks of it, since the engine began: what was read before may be out of date
         self.alone = counts.validated > 0  # a node may have answered a task alone
         self.nodes_back_at = 0  # after a restart: when nodes have had the time to open their links again
+        self.known: deque[Known] = deque(maxlen=limits.CANARIES_KEPT)  # settled tasks that may be canaries
         self.looked_over = False  # what nodes answered alone at last was compared, see `closing`
         self.page = 0  # the `Recall` under way that opens failed tasks again; 0 none …
         self.cursor: tuple[int, ...] = ()  # … and where its page begins
@@ -231,6 +233,21 @@ class NodeRun:
         self.milli_cpus = 0  # … and what one slot can take
         self.memory_bytes = 0
         self.key: tuple[int, int, int, float, int] | None = None  # its place in the pools; None no offer
+
+
+class Known(NamedTuple):
+    """A settled task that may be a canary: for nodes and owners that have not seen it."""
+
+    task: Task
+    nodes: set[int]
+    owners: set[str]
+
+
+class Canary(msgspec.Struct, frozen=True, gc=False):
+    """A task whose answer is known, and who has it once more; see `canaries`."""
+
+    assignment: Assignment
+    task: Task
 
 
 class Doubting:
@@ -342,6 +359,8 @@ class State:
         # Each `Recall` under way: when it was asked (oldest first), and what it is for.
         self.recalls: dict[int, tuple[int, Recall, Callable[[State, Recalled], None]]] = {}
         self.late: dict[AssignmentKey, Late | None] = {}  # results waiting for the store; None: withdrawn meanwhile
+        self.canaries: dict[AssignmentKey, Canary] = {}
+        self.last_canary = now  # a number for each that could have been given
         self.whole: dict[int, JobRun] = {}  # jobs that would be complete but for a last look
         self.moved: list[tuple[Standing, float]] = []  # in this command: standings, with the doubt there was before
         self.doubting: dict[tuple[int, str], Doubting] = {}  # by node and kind

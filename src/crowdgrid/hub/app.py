@@ -127,6 +127,7 @@ def _policy(settings: HubSettings) -> Policy:
         trust_from=settings.trust_from,
         absence_days=settings.absence_days,
         audit_rate=settings.audit_rate,
+        canary_rate=settings.canary_rate,
         closing_audits=settings.closing_audits,
         owners_vote_once=settings.owners_vote_once,
     )

@@ -263,6 +263,7 @@ class PolicyTable(_Table, frozen=True):
     trust_down: NotNegative = 0.5
     audit_rate: Share = 0.03
     closing_audits: Some = 3
+    canary_rate: Share = 0.01
     owners_vote_once: bool = True
     probation: Some = 5
     stranger_doubt: Share = 0.05

@@ -78,7 +78,7 @@ def test_what_stands_on_others_too_is_not_opened() -> None:
 
 
 def test_a_submitter_is_told_why_a_task_was_opened_again() -> None:
-    rig = Rig(policy=Policy(audit_rate=0.0, closing_audits=0))
+    rig = Rig(policy=Policy(audit_rate=0.0, closing_audits=0, canary_rate=0.0))
     job, bad, good = sleeper(rig, HONEST_FOR, lies_at=HONEST_FOR - 5, last=HONEST_FOR)
     assert b"lie" in answers(rig, job), "nobody has looked yet"
     second = rig.submit(Range(0, 1, 1), consensus="bounded_error", error_bound=1e-6)
@@ -97,7 +97,7 @@ def test_a_submitter_is_told_why_a_task_was_opened_again() -> None:
 
 def test_it_goes_on_after_a_restart() -> None:
     """Killed when the first page was asked for: it is begun anew, and nothing is left out."""
-    rig = Rig(policy=Policy(audit_rate=0.0, closing_audits=0))
+    rig = Rig(policy=Policy(audit_rate=0.0, closing_audits=0, canary_rate=0.0))
     job, bad, good = sleeper(rig, HONEST_FOR, lies_at=HONEST_FOR - 5, last=HONEST_FOR)
     second = rig.submit(Range(0, 1, 1), consensus="bounded_error", error_bound=1e-6)
     rig.deaf = True  # the store answers nothing any more
@@ -111,7 +111,7 @@ def test_it_goes_on_after_a_restart() -> None:
 
 
 def test_what_is_final_stays() -> None:
-    rig = Rig(policy=Policy(audit_rate=0.0, closing_audits=0))
+    rig = Rig(policy=Policy(audit_rate=0.0, closing_audits=0, canary_rate=0.0))
     job, bad, good = sleeper(rig, HONEST_FOR, lies_at=HONEST_FOR - 5, last=HONEST_FOR)
     rig.wait(HOUR + 1_000)
     assert rig.job(job).state is JobState.FINAL

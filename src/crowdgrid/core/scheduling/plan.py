@@ -10,7 +10,7 @@ from __future__ import annotations
 from heapq import heappop
 
 from crowdgrid import limits
-from crowdgrid.core import holding, leasing, voting
+from crowdgrid.core import canaries, holding, leasing, voting
 from crowdgrid.core.model import Assignment, Task, TaskState
 from crowdgrid.core.scheduling import offers, ready
 from crowdgrid.core.scheduling.ranking import Ranking
@@ -65,7 +65,9 @@ def _lease_to(state: State, job: JobRun, node: NodeRun) -> bool:
     units = _piece(state, job, node)
     waiting = job.in_queue + len(job.short) + -(-(job.units - job.units_cut) // units)
     quantum = min(max(1, -(-waiting // len(job.pool.offers))), node.slots, limits.FRAME_TASKS)
-    leases = _take(state, job, node, quantum, units)
+    canary = canaries.give(state, job, node, quantum) if job.known else None
+    leases = [canary] if canary is not None else []
+    leases += _take(state, job, node, quantum - len(leases), units)
     if not leases:
         return False
     job.skips = 0

@@ -22,6 +22,8 @@ class Policy(msgspec.Struct, frozen=True):
         closing_audits: of the answers each node gave alone since others last agreed with one of its own, so many of the
             last are given to a second node before a job is complete. closing_share: of the job's tasks at most, about;
             in a job of few tasks which ones is drawn.
+        canary_rate: the share of a node's tasks that are canaries, see `canaries`; twenty times as many while it is on
+            probation.
         owners_vote_once: two votes on a task never come from nodes of one owner.
         probation: judged votes after which a node's own history counts; before, it is taken for a stranger.
         stranger_doubt: the least chance of being wrong that such a node is believed to have.
@@ -36,6 +38,7 @@ class Policy(msgspec.Struct, frozen=True):
     audit_rate: float = 0.03
     closing_audits: int = 3
     closing_share: float = 0.05
+    canary_rate: float = 0.01
     owners_vote_once: bool = True
     probation: int = 5
     stranger_doubt: float = 0.05
