@@ -62,7 +62,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     log: str = "text"
     admin_token: str = ""
     invitation: str = ""
-    ranking: str = "priority_fit"
+    ranking: str = "crowd"
     trust_least: float = limits.TRUST_LEAST
     trust_most: float = limits.TRUST_MOST
     trust_up: float = 0.1
@@ -70,6 +70,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     trust_from: str = "steps"
     absence_days: float = 180.0
     audit_rate: float = 0.03
+    speculate: bool = True
     closing_audits: int = 3
     canary_rate: float = 0.01
     owners_vote_once: bool = True

@@ -28,7 +28,11 @@ CROWDGRID_INVITATION.
 @click.option("--tls-cert", metavar="FILE", help="Certificate (PEM), with --tls-key.")
 @click.option("--tls-key", metavar="FILE", help="Its private key (PEM).")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine without TLS.")
-@click.option("--ranking", type=click.Choice(["priority_fit", "fifo"]), help="Which task goes first.")
+@click.option(
+    "--ranking",
+    type=click.Choice(["crowd", "priority_fit", "weighted_round_robin", "fifo"]),
+    help="Which task goes first, and to which node (default crowd).",
+)
 @click.option(
     "--trust-up", type=float, metavar="N", help="What a vote that agrees adds to a node's trust (default 0.1)."
 )
@@ -55,6 +59,11 @@ CROWDGRID_INVITATION.
     type=float,
     metavar="SHARE",
     help="Of a node's tasks whose answer is known (default 0.01; 20 times as many for newcomers).",
+)
+@click.option(
+    "--speculate/--no-speculate",
+    default=None,
+    help="Give late tasks at a job's end to one more node (default), or wait for them.",
 )
 @click.option("--audit-rate", type=float, metavar="SHARE", help="Of tasks looked at twice in any case (default 0.03).")
 @click.option(

@@ -51,9 +51,9 @@ from crowdgrid.core.model import (
     TaskState,
     Token,
 )
-from crowdgrid.core.scheduling import ready
+from crowdgrid.core.scheduling import ready, speculation
 from crowdgrid.core.scheduling.plan import plan
-from crowdgrid.core.scheduling.ranking import RANKINGS
+from crowdgrid.core.scheduling.ranking import DEFAULT, RANKINGS
 from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 from crowdgrid.core.trust.policy import POLICY, Policy
 
@@ -68,7 +68,7 @@ class Engine:
         ranking: one of `scheduling.ranking.RANKINGS`. policy: what the hub has decided about trust.
     """
 
-    def __init__(self, grid: GridRow, now: int, ranking: str = "priority_fit", policy: Policy = POLICY) -> None:
+    def __init__(self, grid: GridRow, now: int, ranking: str = DEFAULT, policy: Policy = POLICY) -> None:
         self.state = State(grid, now, policy)
         self.rule = RANKINGS[ranking]
         self._handlers: dict[type, Callable[[Any], None]] = self._dispatch()
@@ -116,7 +116,8 @@ class Engine:
     @property
     def wants_plan(self) -> bool:
         """Whether `Plan` could hand anything out."""
-        return bool(self.state.offering) and bool(self.state.woken or self.state.levels)
+        state = self.state
+        return bool(state.offering) and bool(state.woken or state.levels or speculation.is_due(state))
 
     def _dispatch(self) -> dict[type, Callable[[Any], None]]:
         state = self.state
@@ -221,7 +222,7 @@ def restore(
     assignments: Iterable[Assignment],
     open_nodes: Iterable[Node],
     now: int,
-    ranking: str = "priority_fit",
+    ranking: str = DEFAULT,
     *,
     standings: Iterable[Standing] = (),
     policy: Policy = POLICY,

@@ -51,6 +51,7 @@ def hold(state: State, job: JobRun, node: NodeRun, held: Lease) -> None:
     key = held.assignment.key
     state.leases[key] = held
     node.held[key] = held
+    node.given += 1
     state.use_of(job.owner).under_way += job.spec.target_ms
     look_again(state, node, min(held.expires_at, held.deadline_at))
 

@@ -72,7 +72,7 @@ def _check_votes(state: State, job: JobRun, queued: set[int]) -> None:
         assert len(set(nodes)) == len(nodes), f"{label}: a node works twice on task {ordinal}"
         assert not once or len(set(owners)) == len(owners), f"{label}: an owner works twice on task {ordinal}"
         lacks = task.wanted - len(nodes)
-        assert lacks >= 0, f"{label}: more nodes than wanted work on task {ordinal}"
+        assert lacks >= -(task.wanted == 1), f"{label}: more nodes than wanted work on task {ordinal}"
         if task.state is TaskState.IN_QUEUE:
             waits = lacks or voting.comparing(job, ordinal)
             assert not held and waits, f"{label}: task {ordinal} waits for nothing"

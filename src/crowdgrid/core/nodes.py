@@ -43,14 +43,15 @@ def connect(state: State, command: Connect) -> None:
         node = state.nodes[record.number] = NodeRun(record, state.now)
     elif node.session:
         state.emit(CloseLink(record.number, node.session, "The node opened a newer link."))
-        state.cores -= cores_of(node.record)
+        _count(state, node.record, -1)
     offers.withdraw(state, node)
     seen_at = _last_seen(state, node, record)
     node.record = record = _replace(_earned(record, node.record), state=known, seen_at=state.now, linked=True)
     node.session = command.session
+    node.since, node.given = state.now, 0
     node.heard_at = state.now
     learning.returned(state, node, seen_at)
-    state.cores += cores_of(record)
+    _count(state, record, 1)
     if command.news:
         for job in state.jobs.values():
             job.declined.pop(record.number, None)
@@ -83,6 +84,14 @@ def cores_of(record: Node) -> int:
     return max(1, record.milli_cpus // 1000)
 
 
+def _count(state: State, record: Node, sign: int) -> None:
+    """A node's link opened (1) or closed (−1): how large the crowd is, and how fast its mean node."""
+    state.cores += sign * cores_of(record)
+    if record.speed > 0:
+        state.speeds += sign * record.speed
+        state.measured += sign
+
+
 def disconnect(state: State, command: Disconnect) -> None:
     """A link closed; its leases are cut short, so that others do the work unless the node is back soon."""
     node = state.nodes.get(command.node)
@@ -90,7 +99,7 @@ def disconnect(state: State, command: Disconnect) -> None:
         return
     offers.withdraw(state, node)
     node.session = 0
-    state.cores -= cores_of(node.record)
+    _count(state, node.record, -1)
     node.record = _replace(node.record, seen_at=state.now, linked=False)
     soon = state.now + holding.RECONNECT_MS
     for held in node.held.values():
@@ -115,7 +124,8 @@ def update(state: State, command: Update) -> None:
     if node is None:
         return
     if node.session:
-        state.cores += cores_of(record) - cores_of(node.record)
+        _count(state, node.record, -1)
+        _count(state, record, 1)
     offers.withdraw(state, node)
     node.record = record
     if record.state is NodeState.LEFT:

@@ -84,6 +84,7 @@ def _judge(state: State, held: Lease, node: NodeRun | None, reported: Reported, 
     task = job.open[held.assignment.ordinal]
     if job.failed:
         job.failed.pop(held.assignment.node, None)
+    job.turnarounds.append(state.now - held.assignment.leased_at)
     _measure(job, held.assignment.node, task.stop - task.start, reported.wall_ms)
     # Use is bounded by how long the node had the task: one that claims an age would push the job's owner behind
     # everybody else for weeks.

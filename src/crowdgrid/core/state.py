@@ -100,6 +100,7 @@ class JobRun:
         "split",
         "state",
         "tasks",
+        "turnarounds",
         "unit_bytes",
         "units",
         "units_cut",
@@ -154,6 +155,7 @@ class JobRun:
         self.reopened = 0  # tasks of it, since the engine began: what was read before may be out of date
         self.alone = counts.validated > 0  # a node may have answered a task alone
         self.nodes_back_at = 0  # after a restart: when nodes have had the time to open their links again
+        self.turnarounds: deque[int] = deque(maxlen=limits.TURNAROUNDS_KEPT)  # ms, of the last tasks that were reported
         self.known: deque[Known] = deque(maxlen=limits.CANARIES_KEPT)  # settled tasks that may be canaries
         self.looked_over = False  # what nodes answered alone at last was compared, see `closing`
         self.page = 0  # the `Recall` under way that opens failed tasks again; 0 none …
@@ -211,6 +213,7 @@ class NodeRun:
 
     __slots__ = (
         "check_at",
+        "given",
         "heard_at",
         "held",
         "key",
@@ -218,6 +221,7 @@ class NodeRun:
         "milli_cpus",
         "record",
         "session",
+        "since",
         "slots",
         "votes",
     )
@@ -225,6 +229,8 @@ class NodeRun:
     def __init__(self, record: Node, now: int) -> None:
         self.record = record
         self.session = 0  # 0: no link
+        self.since = now  # when it was opened
+        self.given = 0  # assignments since then
         self.heard_at = now
         self.check_at = 0  # when it is looked at next for leases run out
         self.held: dict[AssignmentKey, Lease] = {}
@@ -348,6 +354,8 @@ class State:
         self.offering: dict[int, NodeRun] = {}  # nodes with a standing offer
         self.pools: dict[Needs, Pool] = {}  # the offers, by what jobs need
         self.cores = 0  # of the nodes that are connected
+        self.speeds = 0.0  # of those that measured theirs, together …
+        self.measured = 0  # … and how many these are
         self.checks: list[tuple[int, int]] = []  # heap of (check_at, node)
         self.alarms: list[tuple[int, int]] = []  # heap of (alarm_at, job)
         self.woken: dict[int, JobRun] = {}  # jobs that may have something to lease, for the next plan
@@ -359,6 +367,7 @@ class State:
         # Each `Recall` under way: when it was asked (oldest first), and what it is for.
         self.recalls: dict[int, tuple[int, Recall, Callable[[State, Recalled], None]]] = {}
         self.late: dict[AssignmentKey, Late | None] = {}  # results waiting for the store; None: withdrawn meanwhile
+        self.speculated_at = 0
         self.canaries: dict[AssignmentKey, Canary] = {}
         self.last_canary = now  # a number for each that could have been given
         self.whole: dict[int, JobRun] = {}  # jobs that would be complete but for a last look

@@ -128,6 +128,7 @@ def _policy(settings: HubSettings) -> Policy:
         absence_days=settings.absence_days,
         audit_rate=settings.audit_rate,
         canary_rate=settings.canary_rate,
+        speculate=settings.speculate,
         closing_audits=settings.closing_audits,
         owners_vote_once=settings.owners_vote_once,
     )

@@ -33,6 +33,7 @@ from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.engine import Engine, restore
 from crowdgrid.core.model import Assignment, GridRow, Record, Task, key_of
+from crowdgrid.core.scheduling.ranking import DEFAULT
 from crowdgrid.core.trust.policy import POLICY, Policy
 from crowdgrid.errors import Busy, CrowdgridError, Fenced, Unavailable
 from crowdgrid.hub.clock import Clock
@@ -88,7 +89,7 @@ class Keeper:
         store: Store,
         *,
         clock: Clock | None = None,
-        ranking: str = "priority_fit",
+        ranking: str = DEFAULT,
         policy: Policy = POLICY,
         blobs: Blobs | None = None,
     ) -> None:

@@ -248,7 +248,7 @@ class HubTable(_Table, frozen=True):
             exponential; 0 never. down_s: how long it is away after a crash.
     """
 
-    ranking: Literal["fifo", "priority_fit"] = "priority_fit"
+    ranking: Literal["crowd", "priority_fit", "weighted_round_robin", "fifo"] = "crowd"
     commit_ms: Ms = 5
     read_ms: Ms = 2
     crash_every_s: NotNegative = 0.0
@@ -264,6 +264,7 @@ class PolicyTable(_Table, frozen=True):
     audit_rate: Share = 0.03
     closing_audits: Some = 3
     canary_rate: Share = 0.01
+    speculate: bool = True
     owners_vote_once: bool = True
     probation: Some = 5
     stranger_doubt: Share = 0.05

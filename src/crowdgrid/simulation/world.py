@@ -56,6 +56,7 @@ class World:
             trust_down=p.trust_down,
             audit_rate=p.audit_rate,
             canary_rate=p.canary_rate,
+            speculate=p.speculate,
             closing_audits=p.closing_audits,
             owners_vote_once=p.owners_vote_once,
             probation=p.probation,

@@ -87,7 +87,7 @@ class Member:
 class World(MemoryGrid):
     """See the module."""
 
-    def __init__(self, ranking: str = "priority_fit") -> None:
+    def __init__(self, ranking: str = "crowd") -> None:
         super().__init__(ranking)
         self.members: dict[int, Member] = {}
         self.jobs: list[int] = []  # numbers somebody was told

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from itertools import islice
 
 from crowdgrid import limits
+from crowdgrid.core.scheduling.availability import stays
 from crowdgrid.core.scheduling.eligibility import needs_of, suits
+from crowdgrid.core.scheduling.ranking import Offer, Ranking
 from crowdgrid.core.state import JobRun, NodeRun, Pool, State
 
 
@@ -75,32 +78,45 @@ def leave_pool(state: State, job: JobRun) -> None:
 # --- choosing --------------------------------------------------------------------------------------
 
 
-def best(state: State, job: JobRun, closest_fit: bool) -> NodeRun | None:
-    """The best waiting node for a task of `job`, passing over those that declined it.
-
-    With `closest_fit` the smallest slot that is large enough, and of those the least loaded and most trusted;
-    otherwise the least loaded node among the first `limits.OFFERS_TRIED`.
-    """
+def best(state: State, job: JobRun, rule: Ranking) -> NodeRun | None:
+    """The best waiting node for a task of `job` by the hub's rule, passing over those that declined it."""
     assert job.pool is not None
-    found: tuple[int, int, int, float, int] | None = None
-    tried = 0
+    if rule.tried == 1 or len(job.pool.offers) == 1:
+        return next(_willing(state, job), None)
+    return next(in_order(state, job, rule), None)
+
+
+def in_order(state: State, job: JobRun, rule: Ranking) -> Iterator[NodeRun]:
+    """Waiting nodes that may run tasks of `job`, the first `rule.tried` of them in the order of their cost."""
+    tried = list(islice(_willing(state, job), rule.tried))
+    costs = [rule.cost(_offer(state, job, node)) for node in tried]
+    yield from (tried[at] for at in sorted(range(len(tried)), key=costs.__getitem__))
+
+
+def _willing(state: State, job: JobRun) -> Iterator[NodeRun]:
+    assert job.pool is not None
     for key in job.pool.offers:
-        if job.declined and job.declined.get(key[4], 0) > state.now:
-            continue
-        if closest_fit:
-            return state.nodes[key[4]]
-        if found is None or key[2:] < found[2:]:
-            found = key
-        tried += 1
-        if tried >= limits.OFFERS_TRIED:
-            break
-    return state.nodes[found[4]] if found else None
+        if not (job.declined and job.declined.get(key[4], 0) > state.now):
+            yield state.nodes[key[4]]
+
+
+def _offer(state: State, job: JobRun, node: NodeRun) -> Offer:
+    record = node.record
+    assert node.key is not None
+    rate = job.rates.get(record.number) or job.rate * _relative_speed(state, record.speed)
+    units = job.units_cut / job.tasks if job.tasks else 0.0
+    seconds = units / rate / 1000 if rate else 0.0
+    age = (state.now - node.since) / 1000
+    return Offer(record.milli_cpus, record.memory_bytes, node.key[2], node.given, seconds, stays(age, seconds))
+
+
+def _relative_speed(state: State, speed: float) -> float:
+    """A node's measured speed beside that of the mean node; 1 when either is not known."""
+    return speed * state.measured / state.speeds if speed > 0 and state.speeds > 0 else 1.0
 
 
 def others(state: State, job: JobRun, than: NodeRun) -> Iterator[NodeRun]:
     """Other waiting nodes that may run tasks of `job`, the first `limits.OFFERS_TRIED` of them."""
-    assert job.pool is not None
-    for key in job.pool.offers[: limits.OFFERS_TRIED]:
-        declined = job.declined and job.declined.get(key[4], 0) > state.now
-        if key[4] != than.record.number and not declined:
-            yield state.nodes[key[4]]
+    for node in list(islice(_willing(state, job), limits.OFFERS_TRIED)):
+        if node is not than:
+            yield node

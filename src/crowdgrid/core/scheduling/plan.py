@@ -14,6 +14,7 @@ from crowdgrid.core import canaries, holding, leasing, voting
 from crowdgrid.core.model import Assignment, Task, TaskState
 from crowdgrid.core.scheduling import offers, ready
 from crowdgrid.core.scheduling.ranking import Ranking
+from crowdgrid.core.scheduling.speculation import speculate
 from crowdgrid.core.splitting import sizing
 from crowdgrid.core.state import JobRun, Lane, NodeRun, State
 
@@ -33,6 +34,7 @@ def plan(state: State, rule: Ranking) -> None:
         _serve(state, rule, lanes)
         if not state.offering:
             return
+    speculate(state, rule)
 
 
 def _serve(state: State, rule: Ranking, lanes: list[Lane]) -> None:
@@ -50,7 +52,7 @@ def _serve(state: State, rule: Ranking, lanes: list[Lane]) -> None:
 
 def _lease_some(state: State, rule: Ranking, job: JobRun) -> bool:
     """Give one node what it should have of this job now. False: nothing could be given."""
-    node = offers.best(state, job, rule.closest_fit)
+    node = offers.best(state, job, rule)
     if node is None:
         job.skips += 1
         return False

@@ -1,4 +1,4 @@
-"""What a hub has decided about trust: the same for all its jobs."""
+"""What a hub has decided about trust, and about late tasks: the same for all its jobs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Policy(msgspec.Struct, frozen=True):
             in a job of few tasks which ones is drawn.
         canary_rate: the share of a node's tasks that are canaries, see `canaries`; twenty times as many while it is on
             probation.
+        speculate: late tasks at a job's end are given to one more node, see `scheduling.speculation`.
         owners_vote_once: two votes on a task never come from nodes of one owner.
         probation: judged votes after which a node's own history counts; before, it is taken for a stranger.
         stranger_doubt: the least chance of being wrong that such a node is believed to have.
@@ -39,6 +40,7 @@ class Policy(msgspec.Struct, frozen=True):
     closing_audits: int = 3
     closing_share: float = 0.05
     canary_rate: float = 0.01
+    speculate: bool = True
     owners_vote_once: bool = True
     probation: int = 5
     stranger_doubt: float = 0.05

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from crowdgrid.core.scheduling.ranking import fifo, priority_fit
+from crowdgrid.core.scheduling.ranking import crowd, fifo, priority_fit, weighted_round_robin
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -28,17 +28,45 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     under_way: bool
 
 
+class Offer(msgspec.Struct, frozen=True, gc=False):
+    """What a rule may know of a node that waits for work, and of a job's next task on it.
+
+    Attributes:
+        milli_cpus, memory_bytes: of the whole node. load: assignments it holds, a thousand cores.
+        given: assignments it was given since its link opened.
+        seconds: what a task of this job is expected to take on it, s; 0 unknown.
+        stays: the chance that it is still here then, in [0, 1].
+    """
+
+    milli_cpus: int
+    memory_bytes: int
+    load: int
+    given: int
+    seconds: float
+    stays: float
+
+
 class Ranking(Protocol):
     """A rule. Higher priority and fair share between owners come before it, whatever the rule."""
 
     @property
-    def closest_fit(self) -> bool:
-        """Whether a task goes to the offer that fits its size most closely, or to the least loaded node."""
+    def tried(self) -> int:
+        """How many of the offers that suit are compared, closest fit first; 1: that one is taken."""
         ...
 
     def urgency(self, head: Head) -> float:
         """Larger is served first."""
         ...
 
+    def cost(self, offer: Offer) -> float:
+        """The least of those compared is taken; of equal ones the closest fit, then the least loaded and most trusted."""
+        ...
 
-RANKINGS: Mapping[str, Ranking] = {"fifo": fifo.Fifo(), "priority_fit": priority_fit.PriorityFit()}
+
+RANKINGS: Mapping[str, Ranking] = {
+    "crowd": crowd.Crowd(),
+    "priority_fit": priority_fit.PriorityFit(),
+    "weighted_round_robin": weighted_round_robin.WeightedRoundRobin(),
+    "fifo": fifo.Fifo(),
+}
+DEFAULT = "crowd"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 from crowdgrid import limits
 
 if TYPE_CHECKING:
-    from crowdgrid.core.scheduling.ranking import Head
+    from crowdgrid.core.scheduling.ranking import Head, Offer
 
 
 class PriorityFit:
     """`Priority = (A/R − S·P_s)·W`: age over size, less staleness, more for what is under way."""
 
-    closest_fit: Final = True
+    tried: Final = 1
 
     @staticmethod
     def urgency(head: Head) -> float:
@@ -21,3 +21,8 @@ class PriorityFit:
         size = head.milli_cpus / 1000 + head.memory_bytes / (2 << 30)
         boost = limits.PROGRESS_BOOST if head.under_way else 1.0
         return (head.age_s / size - head.stale * limits.STALE_PENALTY) * boost
+
+    @staticmethod
+    def cost(offer: Offer) -> float:
+        """The closest fit comes first anyway."""
+        return 0.0
