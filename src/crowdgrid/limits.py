@@ -122,6 +122,7 @@ ERROR_BOUND_LEAST: Final = 1e-9  # the smallest chance of a wrong answer a job m
 FINAL_AFTER_MS: Final = 3_600_000  # how long answers stay open to being judged again, where they are
 FINAL_AFTER_MS_MAX: Final = 366 * 86_400_000  # the longest time answers may stay open to being judged again
 VOTES_MAX: Final = 100  # votes on a task; if they do not agree it is given up
+AUDIT_REST_MS: Final = 40  # how long a second look may wait for other work to travel with it
 VOTERS_TRIED: Final = 64  # tasks in a job's queue that are looked at for one a node may vote on
 
 # --- people ---------------------------------------------------------------------------------

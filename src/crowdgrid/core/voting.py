@@ -83,6 +83,24 @@ def votes_on(job: JobRun, ordinal: int) -> list[Vote]:
     return ballot.votes if ballot is not None else []
 
 
+def may_rest(state: State, job: JobRun) -> bool:
+    """Whether all that a job could lease now are second looks at tasks that one node may decide, none of them old: they
+    can wait for other work to travel with. A lease by itself costs hub and node frames, a report with its signature and a
+    commit, more than many a task."""
+    if job.in_queue or job.units_cut < job.units or job.spec.consensus != "bounded_error":
+        return False
+    return all(_is_young(state, job, ordinal) for ordinal in job.short)
+
+
+def _is_young(state: State, job: JobRun, ordinal: int) -> bool:
+    held = holding.holders(state, job.open[ordinal])
+    if len(held) != 1 or ordinal in job.ballots:
+        return False
+    first = held[0].assignment
+    young = state.now - first.leased_at < limits.AUDIT_REST_MS
+    return young and state.standings.doubt(first.node, job.kind) <= job.spec.error_bound
+
+
 def has_voted(state: State, job: JobRun, task: Task, node: NodeRun) -> bool:
     """Whether there is a vote of this node's, or of its owner's where that is the same."""
     number, owner, once = node.record.number, node.record.owner, state.policy.owners_vote_once

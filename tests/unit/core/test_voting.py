@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from crowdgrid import limits
 from crowdgrid.core import effects as e
-from crowdgrid.core.model import AssignmentKey, JobState, Outcome, Range, TaskState, Verdict
+from crowdgrid.core.model import AssignmentKey, Items, JobState, Outcome, Range, TaskState, Verdict
 from crowdgrid.core.trust.policy import Policy
 from crowdgrid.core.voting import is_vote
 from tests.unit.core.rig import LEASE_MS, Rig, of
@@ -322,3 +323,29 @@ def test_votes_and_standings_survive_a_restart(consensus: str) -> None:
         rig.connect(node)
     rig.report(b, *[key for node, key in leased if node == b and key[1] == 1])
     assert rig.task(job, 1).confidence > 0.9
+
+
+def test_a_second_look_waits_a_moment_for_other_work_to_travel_with_it() -> None:
+    """The other node gets it with the next task, or when the first has answered, or soon in any case."""
+    for meanwhile in ("work", "answer", "time"):
+        rig = Rig(policy=Policy(audit_rate=1.0))
+        job = rig.submit(Items(1), consensus="bounded_error", error_bound=0.01)
+        nodes = people(rig, 2)
+        for at in range(12):  # until both may stand alone
+            rig.append(job, at, 1)
+            while leased := offer(rig, nodes):
+                for node, key in leased:
+                    rig.report(node, key)
+        assert all(rig.engine.state.standings.doubt(node, rig.kind) <= 0.01 for node in nodes)
+        rig.append(job, 12, 1)
+        ((first, key),) = offer(rig, nodes)
+        assert offer(rig, nodes) == [], "it may wait"
+        if meanwhile == "work":
+            rig.append(job, 13, 1)
+            assert {(node, ordinal) for node, (_, ordinal, _) in offer(rig, nodes)} >= {(3 - first, 12)}
+        elif meanwhile == "answer":
+            rig.report(first, key)
+            assert offer(rig, nodes) == [(3 - first, (job, 12, 1))]
+        else:
+            rig.wait(limits.AUDIT_REST_MS)
+            assert offer(rig, nodes) == [(3 - first, (job, 12, 1))]

@@ -51,7 +51,9 @@ def _serve(state: State, rule: Ranking, lanes: list[Lane]) -> None:
 
 
 def _lease_some(state: State, rule: Ranking, job: JobRun) -> bool:
-    """Give one node what it should have of this job now. False: nothing could be given."""
+    """Give one node what it should have of this job now. False: nothing could be given, or nothing need be yet."""
+    if job.short and voting.may_rest(state, job):
+        return False
     node = offers.best(state, job, rule)
     if node is None:
         job.skips += 1
