@@ -123,8 +123,9 @@ def came_to_nothing(crowd: Crowd) -> None:
     assert crowd.said("thief", "forge") == {REFUSED}
     assert crowd.said("two-tongued", "repeat") == {"duplicate"}
     assert crowd.said("two-tongued", "contradict") == {"conflicting"}
-    assert crowd.said("sleepy", "late") <= {"counted", "late_paid", "late_unneeded"}
-    assert crowd.said("boaster", "inflate") <= {"counted", "duplicate"}
+    late = {"late_paid", "late_unneeded"}  # what was withdrawn meanwhile, or came when the task was settled
+    assert crowd.said("sleepy", "late") <= {"counted", *late}
+    assert crowd.said("boaster", "inflate") <= {"counted", "duplicate", *late}
     shown = nodes(crowd.grid)
     assert shown["staller"]["lost"] > 0
     assert shown["shaky"]["online"] or crowd.grid.deeds("shaky").count("crash") > 0

@@ -37,7 +37,7 @@ class Seen:
 
 def begin(grid: Grid, wake: Path) -> None:
     """A hub that looks at nothing twice of its own accord, so that it is known who finds out and when."""
-    grid.start_hub("--audit-rate", "0", "--closing-audits", "0")
+    grid.start_hub("--audit-rate", "0", "--closing-audits", "0", "--canary-rate", "0")
     for name in (*HONEST, SLEEPER):
         plan = Plan(wake=str(wake), lie=1.0) if name == SLEEPER else None
         grid.start_agent(name=name, invitation=grid.invite(f"owner of {name}"), plan=plan)

@@ -37,13 +37,14 @@ ANSWERED_SECONDS: Final = 20.0  # for the hub's last words
 LOOK_SECONDS: Final = 0.02
 ENDED: Final = frozenset({"completed", "final", "failed", "cancelled", "invalid"})
 
+_A_VOTE: Final = frozenset({"counted", "late_paid", "late_unneeded"})  # the last two where others were faster
 TRIED: Final = {
-    "lie": ("another number than its program gave", frozenset({"counted"})),
+    "lie": ("another number than its program gave", _A_VOTE),
     "contradict": ("a second, different answer", frozenset({"conflicting"})),
     "repeat": ("the same answer once more", frozenset({"duplicate"})),
     "steal": ("another agent's answers, signed as its own", frozenset({"not_yours", "unknown"})),
     "forge": ("another agent's report, as it was signed", frozenset({dishonest.REFUSED})),
-    "inflate": (f"{TIMES:,} times the time and memory it took", frozenset({"counted"})),
+    "inflate": (f"{TIMES:,} times the time and memory it took", _A_VOTE),
 }
 """What it does, for people, and all that the hub may say to it. A lie is a vote, and counted as one: it loses."""
 
