@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from crowdgrid import limits
-from crowdgrid.core.model import AssignmentState, JobState, NodeState, Outcome, Record, Task, TaskState, TrustMove
+from crowdgrid.core.model import AssignmentState, JobState, NodeState, Outcome, Record, TaskState, TrustMove
 from crowdgrid.errors import BadInput, Conflict, Fenced, Unavailable
 from crowdgrid.store import Store, sweep
 from tests.contracts.store import places
@@ -379,29 +379,6 @@ def test_votes_on_open_tasks_come_back_with_their_nodes(place: Place) -> None:
         opened = await reopened(place, hub)
         assert list(opened.assignments) == [votes[0], lease(1, 0, 3, 9), votes[1]]
         assert opened.nodes == (node(4), node(5), node(9))
-
-    run(place, scenario)
-
-
-def test_the_last_tasks_each_node_answered_alone_are_found_page_by_page(place: Place) -> None:
-    async def scenario(hub: Hub) -> None:
-        def by(number: int, *nodes: int, state: TaskState = TaskState.VALIDATED, of: int = 1) -> Task:
-            return task(of, number, state, voters=b"".join(node.to_bytes(8, "big") for node in nodes))
-
-        alone = [by(at, node) for at, node in enumerate([300, 2, 300, 2, 2, 300, 7, 1 << 60])]
-        others = [by(8, 7, 2), by(9, 2, state=TaskState.IN_QUEUE), task(1, 10, TaskState.VALIDATED), by(0, 7, of=2)]
-        await hub.save(job(1), job(2), *alone, *others)
-
-        def at(*ordinals: int) -> list[Task]:
-            return [alone[ordinal] for ordinal in ordinals]
-
-        assert await hub.store.alone(1, last=2) == at(3, 4, 6, 2, 5, 7)
-        assert await hub.store.alone(1, last=1) == at(4, 6, 5, 7)
-        assert await hub.store.alone(1, last=2, limit=3) == at(3, 4, 6)
-        assert await hub.store.alone(1, last=2, node=7, after=6) == at(2, 5, 7)
-        assert await hub.store.alone(1, last=2, node=300, after=2) == at(5, 7)
-        assert await hub.store.alone(1, last=2, node=1 << 60, after=7) == []
-        assert await hub.store.alone(3, last=2) == []
 
     run(place, scenario)
 

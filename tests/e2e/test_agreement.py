@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wasmtime
@@ -120,8 +121,13 @@ def test_a_comparator_that_does_not_work_is_told_and_decides_nothing(grid: Grid,
     broken.write_bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start") unreachable))'))
     with grid.connect() as connected:
         job = connected.run(
-            program, items=[b"x"] * 40, consensus="majority", overlap=3, compare=broken, name="broken comparator"
-        )  # of 40, some are answered by three nodes in three ways; a single one often in two
+            program,
+            split=cg.Items([b"x"] * 16, piece=1),  # some of them are answered differently by all three
+            consensus="majority",
+            overlap=3,
+            compare=broken,
+            name="broken comparator",
+        )
         told = until(lambda: [each for each in job.why()["reasons"] if "comparator" in each["text"]], "it is told")
         assert "unreachable" in told[0]["text"]
         job.cancel()
@@ -141,3 +147,38 @@ def test_numbers_that_differ_in_their_last_digits_agree(grid: Grid) -> None:
             program, items=[b"0.1", b"0.2"], consensus="majority", overlap=2, compare=cg.Numeric(rtol=1e-6)
         )
         assert job.result(timeout=SECONDS) == [b"0.1", b"0.2"]
+
+
+def test_credit_is_booked_when_a_job_has_ended(grid: Grid) -> None:
+    """Two of three are asked and paid alike; a job nobody compared pays nothing."""
+    with grid.connect() as connected:
+        program = cg.kernels.path("primes")
+        for consensus, overlap in (("majority", 2), ("single", 1)):
+            job = connected.run(
+                program,
+                split=cg.Range(0, 400_000, 100_000),
+                reduce="sum",
+                consensus=consensus,
+                overlap=overlap,
+                name=f"paid {consensus}",
+            )
+            assert job.result(timeout=SECONDS) == 33860
+    paid = grid.get("/v1/jobs/paid majority")["id"]
+
+    def entries() -> list[dict[str, Any]]:
+        ids = [node["id"] for node in grid.get("/v1/nodes")["nodes"]]
+        pages = [grid.get(f"/v1/nodes/{each}/credit")["entries"] for each in ids]
+        return [entry for page in pages for entry in page if entry["job"] == paid]
+
+    found = until(lambda: len(entries()) >= 2 and entries(), "credit is booked")
+    assert sum(entry["tasks"] for entry in found) == 8, "each of four tasks twice"
+    assert len({entry["price"] for entry in found}) == 1
+    assert all(entry["amount"] == pytest.approx(entry["units"] * entry["price"], abs=2e-6) for entry in found)
+    single = grid.get("/v1/jobs/paid single")["id"]
+    told = json.dumps([grid.get(f"/v1/nodes/{node['id']}/credit") for node in grid.get("/v1/nodes")["nodes"]])
+    assert single not in told
+    shown = grid.command("credit")
+    assert "of-ada" in shown.stdout or "of-ben" in shown.stdout
+    earner = grid.get("/v1/credit")["earners"][0]
+    assert earner["total"] > 0
+    assert f"{earner['total']:,.1f} credits" in grid.command("credit", earner["name"]).stdout

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "map": ("map", "Call a Python function for each line of a file or pipe."),
     "jobs": ("jobs", "List, follow, steer jobs; fetch their results."),
     "nodes": ("nodes", "List and drain nodes."),
+    "credit": ("credit", "What nodes earned by work that was validated."),
     "why": ("why", "Why a job, task or node is as it is."),
     "login": ("login", "Sign in to a hub."),
     "token": ("token", "Make and revoke tokens and invitations."),

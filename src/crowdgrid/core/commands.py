@@ -14,6 +14,7 @@ from crowdgrid.core.model import (
     Assignment,
     AssignmentKey,
     Chunk,
+    Credit,
     Invitation,
     Job,
     JobSpec,
@@ -239,6 +240,12 @@ class Put(msgspec.Struct, frozen=True):
     revision: int = -1
 
 
+class Book(msgspec.Struct, frozen=True):
+    """Keep entries of credit. Answered by `Reply(None)`."""
+
+    entries: tuple[Credit, ...]
+
+
 class Recalled(msgspec.Struct, frozen=True):
     """The answer to `effects.Recall`. `cursor` empty: there is no more. `problem`: why answers could not be compared."""
 
@@ -287,6 +294,7 @@ Command: TypeAlias = (
     | Tick
     | Plan
     | Put
+    | Book
     | Recalled
     | Why
     | Snapshot

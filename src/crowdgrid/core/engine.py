@@ -145,6 +145,7 @@ class Engine:
             c.Tick: self._tick,
             c.Plan: lambda _: plan(state, self.rule),
             c.Put: self._put,
+            c.Book: self._book,
             c.Recalled: lambda x: asking.hear(state, x),
             c.Why: lambda x: explain.explain(state, x, self.rule),
             c.Snapshot: lambda _: state.emit(Reply(explain.live(state))),
@@ -183,6 +184,11 @@ class Engine:
         if not isinstance(record, Partial) or settling.stands(state, record, command.revision):
             state.save(record)
         state.emit(Reply(record))
+
+    def _book(self, command: c.Book) -> None:
+        for entry in command.entries:
+            self.state.save(entry)
+        self.state.emit(Reply(None))
 
 
 # --- saved and restored --------------------------------------------------------------------------

@@ -396,6 +396,30 @@ class TrustMove(msgspec.Struct, frozen=True, gc=False):
     after: float
 
 
+class Credit(msgspec.Struct, frozen=True, gc=False):
+    """What a node earned by a job: so much goes from its submitter's account to its owner's. Never changed: what proves
+    wrong later is balanced by an entry of the next turn.
+
+    Attributes:
+        turn: counts the entries of one job and node, from 0. at: engine time, ms.
+        submitter, owner: whose accounts it is taken from and given to. kind: see `trust.standings.kind_of`.
+        amount: in millionths; negative takes back. units, tasks: what it is for, beyond earlier turns.
+        price: millionths a unit.
+    """
+
+    job: int
+    node: int
+    turn: int
+    at: int
+    submitter: str
+    owner: str
+    kind: str
+    amount: int
+    units: int
+    tasks: int
+    price: float
+
+
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Items or lines [first, first + count) of a job, stored once.
 
@@ -461,7 +485,7 @@ class GridRow(msgspec.Struct, frozen=True):
 
 
 Record: TypeAlias = (
-    Job | Task | Assignment | Signature | Node | Standing | TrustMove | Chunk | Partial | Token | Invitation
+    Job | Task | Assignment | Signature | Node | Standing | TrustMove | Credit | Chunk | Partial | Token | Invitation
 )
 
 
@@ -478,6 +502,8 @@ def key_of(record: Record) -> tuple[str | int, ...]:
             return ("partial", record.job, record.block)
         case Standing():
             return ("standing", record.node, record.kind)
+        case Credit():
+            return ("credit", record.job, record.node, record.turn)
         case TrustMove():
             return ("trust", record.node, record.at, record.job, record.ordinal)
     return (type(record).__name__, record.number)

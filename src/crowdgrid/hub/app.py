@@ -31,6 +31,7 @@ from crowdgrid.hub.api.dispatch import nothing_here, routes
 from crowdgrid.hub.api.endpoints import ENDPOINTS
 from crowdgrid.hub.api.jobs import ENDED
 from crowdgrid.hub.api.pages import PAGES
+from crowdgrid.hub.bookkeeping import Bookkeeping
 from crowdgrid.hub.collector import Collector
 from crowdgrid.hub.folding import Folding
 from crowdgrid.hub.happenings import Happenings
@@ -63,13 +64,20 @@ class App:
     """A hub: an ASGI application with a beginning and an end."""
 
     def __init__(
-        self, hub: Hub, nodes: NodeLinks, clients: ClientLinks, collector: Collector, folding: Folding
+        self,
+        hub: Hub,
+        nodes: NodeLinks,
+        clients: ClientLinks,
+        collector: Collector,
+        folding: Folding,
+        bookkeeping: Bookkeeping,
     ) -> None:
         self.hub = hub
         self.nodes = nodes
         self.clients = clients
         self.collector = collector
         self.folding = folding
+        self.bookkeeping = bookkeeping
         self._router = Router([*routes(hub, ENDPOINTS), *PAGES], redirect_slashes=False, default=nothing_here)
         self._links: dict[str, Any] = {"/v1/node": nodes, "/v1/client": clients}
         self._work: list[asyncio.Task[None]] = []
@@ -96,6 +104,7 @@ class App:
         self._work = [
             asyncio.create_task(self.collector.run(), name="collector"),
             asyncio.create_task(self.folding.run(), name="folding"),
+            asyncio.create_task(self.bookkeeping.run(), name="bookkeeping"),
             asyncio.create_task(hub.metrics.watch_lag(), name="lag"),
             asyncio.create_task(hub.programs.learn_sizes(hub.keeper.opened.jobs), name="sizes"),
         ]
@@ -172,7 +181,7 @@ def build(
         pause_seconds=settings.collect_seconds,
         is_read=clients.is_read,
     )
-    return App(hub, nodes, clients, collector, Folding(keeper, hub.reduction))
+    return App(hub, nodes, clients, collector, Folding(keeper, hub.reduction), Bookkeeping(keeper))
 
 
 def _follow(hub: Hub, inputs: Inputs) -> None:

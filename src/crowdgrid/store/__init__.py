@@ -24,6 +24,7 @@ import msgspec
 from crowdgrid.core.model import (
     Assignment,
     Chunk,
+    Credit,
     GridRow,
     Invitation,
     Job,
@@ -79,6 +80,32 @@ class SettledRow(msgspec.Struct, frozen=True, gc=False):
 
     task: Task
     assignment: Assignment | None
+
+
+class Earned(msgspec.Struct, frozen=True, gc=False):
+    """How many tasks of a job a node gave the answer of that stands, and units in them."""
+
+    node: int
+    tasks: int
+    units: int
+
+
+class Claimed(msgspec.Struct, frozen=True, gc=False):
+    """What one of several nodes that gave a task's answer says it took, ms of CPU."""
+
+    ordinal: int
+    units: int
+    node: int
+    cpu_ms: int
+
+
+class CreditDay(msgspec.Struct, frozen=True, gc=False):
+    """What a node earned on one day (of UTC, counted from 1970), millionths."""
+
+    node: int
+    owner: str
+    day: int
+    amount: int
 
 
 class Store(Protocol):
@@ -160,6 +187,37 @@ class Store(Protocol):
 
     async def trust_moves(self, node: int, *, before: int = 0, limit: int = 1000) -> list[TrustMove]:
         """How a node's trust index moved, newest first; below time `before` unless that is 0."""
+        ...
+
+    async def earned(self, job: int, *, after: int = 0, limit: int = 1000) -> list[Earned]:
+        """What each node of a job has earned: its answer is in its bytes the one that stands. By node, above `after`."""
+        ...
+
+    async def claimed(self, job: int, *, limit: int = 1000) -> list[Claimed]:
+        """The same answers of tasks that several nodes voted on, by ordinal and node."""
+        ...
+
+    async def outvoted(self, job: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
+        """Validated tasks on which somebody's vote differs in its bytes from the answer, by ordinal, above `after`."""
+        ...
+
+    async def credits(self, job: int, *, node: int = 0, turn: int = -1, limit: int = 1000) -> list[Credit]:
+        """What was booked for a job, by node and turn, above `turn` of `node`."""
+        ...
+
+    async def credits_of(self, node: int, *, before: int = 0, limit: int = 1000) -> list[Credit]:
+        """What a node earned, newest first; below time `before` unless that is 0."""
+        ...
+
+    async def credit_days(
+        self, *, node: int = 0, owner: str = "", after: int = 0, limit: int = 1000
+    ) -> list[CreditDay]:
+        """Sums by node and day, of one `node` or all numbers above `after`, of one owner or all; whole nodes only unless
+        one has more days than `limit`."""
+        ...
+
+    async def price(self, kind: str) -> float:
+        """The last price that was paid for programs of this kind, millionths a unit; 0 none."""
         ...
 
     async def node_keyed(self, key: bytes) -> Node | None: ...

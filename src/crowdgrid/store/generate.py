@@ -33,6 +33,7 @@ _TABLES = (
     "node",
     "standing",
     "trust_move",
+    "credit",
     "chunk",
     "partial",
     "token",

@@ -13,6 +13,7 @@ from crowdgrid.core.model import (
     Assignment,
     AssignmentState,
     Chunk,
+    Credit,
     GridRow,
     Invitation,
     Job,
@@ -30,7 +31,7 @@ from crowdgrid.core.model import (
 )
 from crowdgrid.core.trust.comparison import Program
 from crowdgrid.errors import Fenced
-from crowdgrid.store import Batch, Opened, SettledRow, faults
+from crowdgrid.store import Batch, Claimed, CreditDay, Earned, Opened, SettledRow, faults
 from crowdgrid.store.reads import page
 
 _OPEN_JOBS = frozenset({JobState.VALIDATING, JobState.OPEN, JobState.SEALED, JobState.COMPLETED})
@@ -81,6 +82,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._grid: GridRow | None = None
         self._open = False
+        self._credits: dict[tuple[int, int, int], Credit] = {}
         self._moves: dict[tuple[int, int, int, int], TrustMove] = {}
         self._standings: dict[tuple[int, str], Standing] = {}
         self._numbered: dict[type, dict[int, Any]] = {
@@ -154,6 +156,8 @@ class MemoryStore:
                 self._of(record.job).partials[record.block] = record
             case TrustMove():
                 self._moves[record.node, record.at, record.job, record.ordinal] = record
+            case Credit():
+                self._credits[record.job, record.node, record.turn] = record
             case Standing():
                 self._standings[record.node, record.kind] = record
             case Job() | Node() | Token() | Invitation() | Signature():
@@ -301,6 +305,72 @@ class MemoryStore:
         found = (self._moves[key] for key in sorted(self._moves, reverse=True) if key[0] == node)
         return _first(limit, (move for move in found if not before or move.at < before))
 
+    async def earned(self, job: int, *, after: int = 0, limit: int = 1000) -> list[Earned]:
+        found: dict[int, Earned] = {}
+        for task, answer in self._standing_answers(job):
+            before = found.get(answer.node, Earned(answer.node, 0, 0))
+            found[answer.node] = Earned(answer.node, before.tasks + 1, before.units + task.stop - task.start)
+        return _first(limit, (found[number] for number in sorted(found) if number > after))
+
+    async def claimed(self, job: int, *, limit: int = 1000) -> list[Claimed]:
+        found = [
+            Claimed(task.ordinal, task.stop - task.start, answer.node, answer.result.cpu_ms)
+            for task, answer in self._standing_answers(job)
+            if len(task.voters) > VOTER_BYTES and answer.result is not None
+        ]
+        return _first(limit, iter(sorted(found, key=lambda each: (each.ordinal, each.node))))
+
+    async def outvoted(self, job: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
+        rows = self._rows(job)
+        found = (
+            task
+            for task in rows.tasks_after(after)
+            if task.state == TaskState.VALIDATED
+            and len(task.voters) > VOTER_BYTES
+            and any(
+                answer.result.outcome != Outcome.NODE_ERROR and not _is_same(task, answer)
+                for answer in rows.assignments.get(task.ordinal, {}).values()
+                if answer.state in _GIVEN and answer.result is not None
+            )
+        )
+        return _first(limit, found)
+
+    def _standing_answers(self, job: int) -> Iterator[tuple[Task, Assignment]]:
+        rows = self._rows(job)
+        for task in rows.tasks_after(-1):
+            if task.state == TaskState.VALIDATED:
+                paid: set[int] = set()
+                for answer in rows.assignments.get(task.ordinal, {}).values():
+                    if answer.state in _GIVEN and _is_same(task, answer) and answer.node not in paid:
+                        paid.add(answer.node)
+                        yield task, answer
+
+    async def credits(self, job: int, *, node: int = 0, turn: int = -1, limit: int = 1000) -> list[Credit]:
+        self._checked()
+        keys = sorted(key for key in self._credits if key[0] == job and key[1:] > (node, turn))
+        return _first(limit, (self._credits[key] for key in keys))
+
+    async def credits_of(self, node: int, *, before: int = 0, limit: int = 1000) -> list[Credit]:
+        self._checked()
+        found = [each for each in self._credits.values() if each.node == node and (not before or each.at < before)]
+        return _first(limit, iter(sorted(found, key=lambda each: (each.at, each.job, each.turn), reverse=True)))
+
+    async def credit_days(
+        self, *, node: int = 0, owner: str = "", after: int = 0, limit: int = 1000
+    ) -> list[CreditDay]:
+        self._checked()
+        sums: dict[tuple[int, str, int], int] = {}
+        for each in self._credits.values():
+            if each.node == node or (not node and each.node > after and owner in ("", each.owner)):
+                key = (each.node, each.owner, each.at // 86_400_000)
+                sums[key] = sums.get(key, 0) + each.amount
+        return _first(limit, (CreditDay(*key, sums[key]) for key in sorted(sums)))
+
+    async def price(self, kind: str) -> float:
+        self._checked()
+        found = [each for each in self._credits.values() if each.kind == kind and each.price > 0]
+        return max(found, key=lambda each: each.at).price if found else 0.0
+
     async def node_keyed(self, key: bytes) -> Node | None:
         return await self.node(self._places["node_key"].get(key, 0))
 
@@ -341,6 +411,15 @@ class MemoryStore:
 def _is_vote(task: Task, each: Assignment) -> bool:
     result = each.result if each.state == AssignmentState.REPORTED and each.attempt >= task.since else None
     return result is not None and result.outcome != Outcome.NODE_ERROR
+
+
+_GIVEN = (AssignmentState.REPORTED, AssignmentState.RETRACTED)
+
+
+def _is_same(task: Task, answer: Assignment) -> bool:
+    """Whether this is, in its bytes, the answer that stands."""
+    result = answer.result
+    return result is not None and (result.outcome, result.digest) == (task.outcome, task.digest)
 
 
 def _flawed(task: Task) -> bool:

@@ -21,6 +21,7 @@ from crowdgrid.store.schema import (
     among,
     assignment,
     chunk,
+    credit,
     dropped,
     grid,
     invitation,
@@ -226,6 +227,52 @@ def _chunks() -> Select:
     )
 
 
+def _credits() -> dict[str, Select]:
+    # Also answers that came late or were canaries, and so are no votes.
+    given = among(assignment.c.state, (int(AssignmentState.REPORTED), int(AssignmentState.RETRACTED)))
+    same = sa.and_(assignment.c.job == task.c.job, assignment.c.ordinal == task.c.ordinal, given)
+    voted = sa.join(task, assignment, same)
+    of_job = sa.and_(_same(task.c.job), task.c.state == literal(int(TaskState.VALIDATED)))
+    stands = sa.and_(of_job, assignment.c.outcome == task.c.outcome, assignment.c.digest == task.c.digest)
+    units = task.c.stop - task.c.start
+    # A node that answered twice is paid once.
+    once = sa.select(task.c.ordinal, units.label("units"), assignment.c.node).select_from(voted).where(stands)
+    right = once.where(assignment.c.node > _at(assignment.c.node, "after")).distinct().subquery("right")
+    earned = sa.select(right.c.node, sa.func.count(), sa.func.sum(right.c.units))
+    claimed = sa.select(task.c.ordinal, units, assignment.c.node, assignment.c.cpu_ms).select_from(voted)
+    several = sa.func.length(task.c.voters) > literal(VOTER_BYTES)
+    differs = sa.or_(assignment.c.outcome != task.c.outcome, assignment.c.digest != task.c.digest)
+    outvoted = (
+        sa.select(assignment.c.ordinal)
+        .where(same, differs, assignment.c.outcome != literal(int(Outcome.NODE_ERROR)))
+        .correlate(task)
+    )
+    day = credit.c.at // literal(86_400_000)
+    days = sa.select(credit.c.node, credit.c.owner, day, sa.func.sum(credit.c.amount))
+    some = sa.or_(_at(credit.c.owner, "whose") == literal(""), credit.c.owner == _at(credit.c.owner, "whose"))
+    days = days.group_by(credit.c.node, credit.c.owner, day).order_by(credit.c.node, credit.c.owner, day)
+    entries = sa.select(credit)
+    later = sa.tuple_(credit.c.node, credit.c.turn) > sa.tuple_(_at(credit.c.node), _at(credit.c.turn))
+    return {
+        "earned": _limit(earned.group_by(right.c.node).order_by(right.c.node)),
+        "claimed": _limit(claimed.where(stands, several).order_by(task.c.ordinal, assignment.c.node)),
+        "outvoted": _page(sa.select(task).where(of_job, several, sa.exists(outvoted)), task.c.ordinal),
+        "credits": _limit(entries.where(_same(credit.c.job), later).order_by(credit.c.node, credit.c.turn)),
+        "credits_of": _limit(
+            entries.where(_same(credit.c.node), credit.c.at < _at(credit.c.at, "before")).order_by(
+                credit.c.at.desc(), credit.c.job.desc(), credit.c.turn.desc()
+            )
+        ),
+        "credit_days": _limit(days.where(credit.c.node > _at(credit.c.node, "after"), some)),
+        "credit_days_of": _limit(days.where(_same(credit.c.node))),
+        "price": _limit(
+            sa.select(credit.c.price)
+            .where(_same(credit.c.kind), credit.c.price > literal(0))
+            .order_by(credit.c.at.desc())
+        ),
+    }
+
+
 def _others() -> dict[str, Select]:
     nodes = sa.select(node)
     return {
@@ -266,7 +313,7 @@ def _named_blobs() -> dict[str, Select]:
 
 def queries() -> dict[str, Select]:
     """Every read, by name."""
-    return {**_opening(), **_jobs(), **_tasks(), **_others(), **_named_blobs()}
+    return {**_opening(), **_jobs(), **_tasks(), **_others(), **_credits(), **_named_blobs()}
 
 
 SWEPT = (

@@ -15,6 +15,7 @@ from crowdgrid.core.model import (
     VOTER_BYTES,
     Assignment,
     Chunk,
+    Credit,
     Job,
     JobState,
     Node,
@@ -25,7 +26,7 @@ from crowdgrid.core.model import (
     TrustMove,
 )
 from crowdgrid.core.trust.comparison import Program
-from crowdgrid.store import SettledRow, rows
+from crowdgrid.store import Claimed, CreditDay, Earned, SettledRow, rows
 
 T = TypeVar("T")
 _LAST: Final = (1 << 63) - 1
@@ -143,6 +144,33 @@ class SqlReads(ABC):
 
     async def trust_moves(self, node: int, *, before: int = 0, limit: int = 1000) -> list[TrustMove]:
         return await self._many(rows.trust_move, "trust_moves", node=node, before=before or _LAST, limit=page(limit))
+
+    async def earned(self, job: int, *, after: int = 0, limit: int = 1000) -> list[Earned]:
+        return await self._many(rows.earned, "earned", job=job, after=after, limit=page(limit))
+
+    async def claimed(self, job: int, *, limit: int = 1000) -> list[Claimed]:
+        return await self._many(rows.claimed, "claimed", job=job, limit=page(limit))
+
+    async def outvoted(self, job: int, *, after: int = -1, limit: int = 1000) -> list[Task]:
+        return await self._many(rows.task, "outvoted", job=job, after=after, limit=page(limit))
+
+    async def credits(self, job: int, *, node: int = 0, turn: int = -1, limit: int = 1000) -> list[Credit]:
+        found = await self.fetch("credits", job=job, node=node, turn=turn, limit=page(limit))
+        return rows.decoded(rows.credit, found)
+
+    async def credits_of(self, node: int, *, before: int = 0, limit: int = 1000) -> list[Credit]:
+        return await self._many(rows.credit, "credits_of", node=node, before=before or _LAST, limit=page(limit))
+
+    async def credit_days(
+        self, *, node: int = 0, owner: str = "", after: int = 0, limit: int = 1000
+    ) -> list[CreditDay]:
+        if node:
+            return await self._many(rows.credit_day, "credit_days_of", node=node, limit=page(limit))
+        return await self._many(rows.credit_day, "credit_days", after=after, whose=owner, limit=page(limit))
+
+    async def price(self, kind: str) -> float:
+        found = await self.fetch("price", kind=kind, limit=1)
+        return float(found[0][0]) if found else 0.0
 
     async def node_keyed(self, key: bytes) -> Node | None:
         return await self._one(rows.node, "node_keyed", key=key)

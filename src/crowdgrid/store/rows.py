@@ -17,6 +17,7 @@ from crowdgrid.core.model import (
     AssignmentState,
     Chunk,
     Counts,
+    Credit,
     GridRow,
     Invitation,
     Job,
@@ -37,7 +38,7 @@ from crowdgrid.core.model import (
 )
 from crowdgrid.core.trust.comparison import Comparison
 from crowdgrid.errors import BadInput, Fenced, Unavailable
-from crowdgrid.store import SettledRow
+from crowdgrid.store import Claimed, CreditDay, Earned, SettledRow
 
 Row: TypeAlias = Sequence[Any]
 Groups: TypeAlias = dict[str, list[tuple[Any, ...]]]
@@ -128,6 +129,7 @@ _ENCODERS: Final[Mapping[type, Callable[[Any, Groups], None]]] = {
     Node: _node,
     Standing: _standing,
     TrustMove: _plain("trust_move"),
+    Credit: _plain("credit"),
     Signature: _plain("signature"),
     Chunk: _plain("chunk"),
     Partial: _plain("partial"),
@@ -137,7 +139,7 @@ _ENCODERS: Final[Mapping[type, Callable[[Any, Groups], None]]] = {
 
 
 KEY_COLUMNS: Final[Mapping[str, int]] = {
-    "job": 1, "job_spec": 1, "task": 2, "lease": 3, "result": 3, "signature": 1, "node": 1, "standing": 2, "trust_move": 4,
+    "job": 1, "job_spec": 1, "task": 2, "lease": 3, "result": 3, "signature": 1, "node": 1, "standing": 2, "trust_move": 4, "credit": 3,
     "chunk": 2,    "partial": 2, "token": 1, "invitation": 1,
 }  # fmt: skip
 """How many columns of a group's rows, the first ones, are its key."""
@@ -292,6 +294,26 @@ def standing(row: Row) -> Standing:
 def trust_move(row: Row) -> TrustMove:
     """From a row of `trust_move`."""
     return TrustMove(*row)
+
+
+def credit(row: Row) -> Credit:
+    """From a row of `credit`."""
+    return Credit(*row)
+
+
+def credit_day(row: Row) -> CreditDay:
+    """From node, owner, day, sum."""
+    return CreditDay(int(row[0]), row[1], int(row[2]), int(row[3]))
+
+
+def earned(row: Row) -> Earned:
+    """From node, tasks, units."""
+    return Earned(*map(int, row))
+
+
+def claimed(row: Row) -> Claimed:
+    """From ordinal, units, node, CPU ms."""
+    return Claimed(*map(int, row))
 
 
 def chunk(row: Row) -> Chunk:

@@ -249,6 +249,25 @@ trust_move = sa.Table(
     sqlite_with_rowid=False,
 )
 
+credit = sa.Table(
+    "credit",
+    metadata,
+    _key("job"),
+    _key("node"),
+    _key("turn"),
+    _integer("at"),
+    _text("submitter"),
+    _text("owner"),
+    _text("kind"),
+    _integer("amount"),  # millionths
+    _integer("units"),
+    _integer("tasks"),
+    sa.Column("price", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("credit_node", credit.c.node, credit.c.at)
+sa.Index("credit_kind", credit.c.kind, credit.c.at)
+
 chunk = sa.Table(
     "chunk",
     metadata,

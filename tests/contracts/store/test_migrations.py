@@ -163,6 +163,11 @@ async def check_records(database: Database, revision: str) -> None:
             assert (standing.node, standing.kind, standing.judged, standing.wrong) == (3, "ab" * 8, 40, 0.25)
             assert await store.trust_moves(3) == [TrustMove(3, 1_700_000_000_000, 1, 0, 2.4, 2.5)]
             assert (standing.evidence[0], standing.evidence[-1], standing.doubted) == (1.0, 1e-12, False)
+        if revision < "0004":
+            assert await store.credits(1) == []
+        else:
+            [entry] = await store.credits(1)
+            assert (entry.node, entry.amount, entry.units, entry.price) == (3, 4_200_000, 10, 420_000.0)
         assert [each.value for each in await store.partials(1)] == [b"7"]
         assert [each.count for each in await store.chunks(1, first=0, stop=9)] == [10]
         assert (hub.opened.tokens[0].role, hub.opened.invitations[0].uses_left) == ("admin", 9)

@@ -8,6 +8,7 @@ import msgspec
 
 from crowdgrid.hub.api import (
     blobs,
+    credit,
     events,
     explain,
     flaws,
@@ -32,6 +33,7 @@ ENDPOINTS = unique(
         *programs.ENDPOINTS,
         *blobs.ENDPOINTS,
         *nodes.ENDPOINTS,
+        *credit.ENDPOINTS,
         *people.ENDPOINTS,
         *explain.ENDPOINTS,
         *events.ENDPOINTS,
