@@ -67,6 +67,12 @@ def falls(grid: Grid, name: str) -> int:
     return sum(after < before for before, after in pairwise(trust_history(grid, name)))
 
 
+def prices(grid: Grid, name: str) -> dict[str, float]:
+    """What a node was paid for a unit of work, in credits, by job."""
+    entries = grid.get(f"/v1/nodes/{nodes(grid)[name]['id']}/credit", limit=1000)["entries"]
+    return {entry["job"]: entry["price"] for entry in entries if entry["amount"] > 0}
+
+
 def trust_history(grid: Grid, name: str) -> list[float]:
     """A node's trust index from the first move on."""
     moves = grid.get(f"/v1/nodes/{nodes(grid)[name]['id']}/trust", limit=1000)["moves"]

@@ -10,7 +10,7 @@ import pytest
 
 from crowdgrid.cli.demo.dishonest import REFUSED, Plan
 from crowdgrid.client.job import Job
-from tests.e2e.crowd.asking import ENDED, ask, falls, nodes, primes_below, tasks_of, trust_history, votes, wrong
+from tests.e2e.crowd.asking import ENDED, ask, falls, nodes, prices, primes_below, tasks_of, trust_history, votes, wrong
 from tests.e2e.grid import Grid, Process, until
 
 # Leases run out within seconds, but not because a busy machine does not get to say it is there.
@@ -114,6 +114,7 @@ def test_a_crowd_half_of_which_cheats_gives_right_answers(tmp_path: Path, store:
                 assert len(voters) == len(set(voters)), "each of them has an owner of its own"
         assert all(task["confidence"] >= 1 - 1e-5 for task in tasks_of(grid, crowd.jobs[0]))
         came_to_nothing(crowd)
+        boasting_does_not_pay(crowd)
         liars_are_known(crowd)
 
 
@@ -129,6 +130,18 @@ def came_to_nothing(crowd: Crowd) -> None:
     shown = nodes(crowd.grid)
     assert shown["staller"]["lost"] > 0
     assert shown["shaky"]["online"] or crowd.grid.deeds("shaky").count("crash") > 0
+
+
+def boasting_does_not_pay(crowd: Crowd) -> None:
+    """Who claims a hundred thousand times what it used is paid what the others are, and that is what was used."""
+    crowd.until(lambda: prices(crowd.grid, "boaster"), "a job of the boaster's is paid")
+    boasted = prices(crowd.grid, "boaster")
+    honest = prices(crowd.grid, HONEST[0]) | prices(crowd.grid, HONEST[1])
+    both = boasted.keys() & honest.keys()
+    assert both
+    assert {job: boasted[job] for job in both} == {job: honest[job] for job in both}
+    least_claim = 1e-3 * PLANS["boaster"].inflate / (BELOW / TASKS)  # a millisecond, of a machine like the reference
+    assert max(boasted.values()) < least_claim / 10
 
 
 def liars_are_known(crowd: Crowd) -> None:

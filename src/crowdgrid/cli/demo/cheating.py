@@ -144,7 +144,8 @@ def _in_the_end(crowd: Crowd) -> dishonest.Deeds:
     give_up_at = time.monotonic() + ANSWERED_SECONDS
     while True:
         deeds = crowd.deeds(CHEAT)
-        if all(deeds.verdicts(deed).total() >= deeds.count(deed) for deed in TRIED) or time.monotonic() > give_up_at:
+        owed = [deed for deed in TRIED if deeds.verdicts(deed).total() < (deeds.count(deed) if deed != "steal" else 1)]
+        if not owed or time.monotonic() > give_up_at:  # it goes on stealing as long as it lives
             return deeds
         time.sleep(LOOK_SECONDS)
 

@@ -124,7 +124,7 @@ def _deeds(cheated: Cheated) -> list[tuple[object, ...]]:
     came = {
         "lie": f"{cheated.standing} are in the answers; its trust rose from {first:.1f} to {most:.1f}, and is {last:.1f}",
         "contradict": "the first one counts, and trust falls",
-        "inflate": "the answer counts; at most the time it had the task is charged",
+        "inflate": "the answer counts; credit goes by what several say it took",
     }
     return [
         (
