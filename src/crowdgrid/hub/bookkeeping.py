@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from crowdgrid import limits
@@ -24,6 +25,7 @@ from crowdgrid.core.trust import credit
 from crowdgrid.core.trust.comparison import Exact
 from crowdgrid.core.trust.standings import kind_of
 from crowdgrid.errors import CrowdgridError
+from crowdgrid.store import Claimed
 from crowdgrid.store.recalling import recall
 
 if TYPE_CHECKING:
@@ -51,15 +53,15 @@ class Bookkeeping:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._patiently(self._look_up)
+        await self._until_done(self._look_up)
         while True:
             number = await self._ended.get()
-            await self._patiently(lambda: self.book(number))  # noqa: B023 — awaited before the next
+            await self._until_done(partial(self.book, number))
 
-    async def _patiently(self, work: object) -> None:
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await work()  # type: ignore[operator]
+                await work()
                 return
             except CrowdgridError as error:
                 log.warning("booking credit is put off: %s", error.message)
@@ -82,70 +84,67 @@ class Bookkeeping:
         if job is None or not _earns(job):
             return
         kind = kind_of(job.spec)
-        price = await _price(store, job) or await store.price(kind)
+        earned, close = await self._earned(job)
+        price = await _price(store, job, close) or await store.price(kind)
         booked, turns = await _booked(store, number)
-        earned = await self._earned(job)
         entries = []
-        for node, (tasks, units) in sorted(earned.items()):
+        for node in sorted(earned.keys() | booked.keys()):
+            tasks, units = earned.get(node, (0, 0))
             tasks_before, units_before, amount_before = booked.get(node, (0, 0, 0))
             amount = round(units * price) - amount_before
-            if not amount and node not in booked:
-                continue
-            if amount or units != units_before:
+            if amount or (node in booked and units != units_before):
                 record = await store.node(node)
                 owner = record.owner if record is not None else ""
-                turn = turns.get(node, -1) + 1
-                more = (units - units_before, tasks - tasks_before)
-                entries.append(
-                    Credit(number, node, turn, self._keeper.now(), job.owner, owner, kind, amount, *more, price)
-                )
-        for node, (tasks, units, amount) in booked.items():
-            if node not in earned and (amount or units):  # nothing of it stands any more
-                record = await store.node(node)
-                owner = record.owner if record is not None else ""
+                turn, more = turns.get(node, -1) + 1, (units - units_before, tasks - tasks_before)
                 now = self._keeper.now()
-                entries.append(
-                    Credit(number, node, turns[node] + 1, now, job.owner, owner, kind, -amount, -units, -tasks, price)
-                )
+                entries.append(Credit(number, node, turn, now, job.owner, owner, kind, amount, *more, price))
         for at in range(0, len(entries), PAGE):
             await self._keeper.ask(c.Book(tuple(entries[at : at + PAGE])))
 
-    async def _earned(self, job: Job) -> dict[int, tuple[int, int]]:
-        """(tasks, units) each node gave the answer of that stands, or one that is the same by the job's comparison."""
+    async def _earned(self, job: Job) -> tuple[dict[int, tuple[int, int]], list[Claimed]]:
+        """(tasks, units) each node gave the answer of that stands, or one that is the same by the job's comparison; and
+        what the latter claim."""
         store = self._keeper.store
         found: dict[int, tuple[int, int]] = {}
         page = await store.earned(job.number, limit=PAGE)
         while page:
             found.update((each.node, (each.tasks, each.units)) for each in page)
             page = await store.earned(job.number, after=page[-1].node, limit=PAGE) if len(page) == PAGE else []
-        if type(job.spec.comparison) is not Exact:
-            await self._add_close(job, found)
-        return found
+        close = [] if type(job.spec.comparison) is Exact else await self._all_close(job)
+        for each in close:
+            tasks, units = found.get(each.node, (0, 0))
+            found[each.node] = (tasks + 1, units + each.units)
+        return found, close
 
-    async def _add_close(self, job: Job, found: dict[int, tuple[int, int]]) -> None:
+    async def _all_close(self, job: Job) -> list[Claimed]:
         store = self._keeper.store
+        found: list[Claimed] = []
         tasks = await store.outvoted(job.number, limit=PAGE)
         while tasks:
-            for task in tasks:
-                for node in await self._close(task):
-                    before = found.get(node, (0, 0))
-                    found[node] = (before[0] + 1, before[1] + task.stop - task.start)
+            found += [claim for task in tasks for claim in await self._close(task)]
             tasks = await store.outvoted(job.number, after=tasks[-1].ordinal, limit=PAGE) if len(tasks) == PAGE else []
+        return found
 
-    async def _close(self, task: Task) -> set[int]:
-        """The nodes whose answers differ in their bytes from the one that stands, and are the same all the same."""
+    async def _close(self, task: Task) -> list[Claimed]:
+        """The answers that differ in their bytes from the one that stands, and are the same all the same; one a node."""
         keeper = self._keeper
         given = {each.attempt: each for each in await keeper.store.assignments(task.job, task.ordinal)}
-        digests = {attempt: each.result.digest for attempt, each in given.items() if each.result is not None}
-        others = [attempt for attempt, digest in digests.items() if digest != task.digest]
-        if task.answer not in digests or not others:
-            return set()
+        results = {attempt: each.result for attempt, each in given.items() if each.result is not None}
+        others = [attempt for attempt, result in results.items() if result.digest != task.digest]
+        if task.answer not in results or not others:
+            return []
         question = e.Recall(0, "compare", (task.job, task.ordinal, task.answer, *others))
         read_blob = keeper.blobs.read_bytes if keeper.blobs else None
         rows = await recall(keeper.store, question, read_blob, keeper.comparators)
-        same = {attempt for pair in rows.close if task.answer in pair for attempt in pair}
-        paid = {given[attempt].node for attempt, digest in digests.items() if digest == task.digest}
-        return {given[attempt].node for attempt in same} - paid
+        same = sorted({attempt for pair in rows.close if task.answer in pair for attempt in pair} & set(others))
+        paid = {given[attempt].node for attempt in results.keys() - set(others)}
+        found = {}
+        for attempt in same:
+            node = given[attempt].node
+            if node not in paid:
+                units = task.stop - task.start
+                found[node] = Claimed(task.ordinal, units, node, results[attempt].cpu_ms)
+        return list(found.values())
 
 
 def _earns(job: Job) -> bool:
@@ -172,9 +171,10 @@ async def _booked(store: Store, job: int) -> tuple[dict[int, tuple[int, int, int
     return sums, turns
 
 
-async def _price(store: Store, job: Job) -> float:
-    """What a unit of the job costs, by the first tasks that several nodes answered; 0.0 when there are none."""
-    claims = await store.claimed(job.number, limit=limits.RECALL_ROWS)
+async def _price(store: Store, job: Job, more: list[Claimed]) -> float:
+    """What a unit of the job costs, by the first tasks that several nodes answered; 0.0 when there are none. `more`: claims
+    of answers that are the same but for their bytes."""
+    claims = [*await store.claimed(job.number, limit=limits.RECALL_ROWS), *more]
     speeds: dict[int, float] = {}
     tasks: dict[int, tuple[int, list[float]]] = {}
     for claim in claims:
