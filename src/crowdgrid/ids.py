@@ -30,6 +30,21 @@ _KEPT = 1_024  # ids read lately
 _LETTER = {type_job: "j", type_task: "t", type_assignment: "a"}
 
 
+def block_of(address: str) -> str:
+    """The block of addresses one site usually has, of a machine elsewhere: a /24 of IPv4, a /48 of IPv6. "" for this
+    machine and for what is no address."""
+    from ipaddress import IPv4Address, ip_address, ip_network
+
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    found = getattr(found, "ipv4_mapped", None) or found
+    if found.is_loopback or found.is_unspecified:
+        return ""
+    return str(ip_network(f"{found}/{24 if isinstance(found, IPv4Address) else 48}", strict=False))
+
+
 def digest_of(data: bytes) -> str:
     """SHA-256 of `data`, 64 lower-case hex digits: the name of a program, a chunk or a blob."""
     return hashlib.sha256(data).hexdigest()

@@ -74,6 +74,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     closing_audits: int = 3
     canary_rate: float = 0.01
     owners_vote_once: bool = True
+    blocks_vote_once: bool = False
     keep_jobs_seconds: float = 30 * _DAY
     blob_grace_seconds: float = 3600.0
     collect_seconds: float = 600.0

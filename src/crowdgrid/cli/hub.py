@@ -71,6 +71,12 @@ CROWDGRID_INVITATION.
     default=None,
     help="Whether nodes of one owner count as one witness (default), or each by itself: for a hub of one owner.",
 )
+@click.option(
+    "--blocks-vote-once",
+    is_flag=True,
+    default=None,
+    help="Nodes at addresses of one block (IPv4 /24, IPv6 /48) count as one witness, too.",
+)
 @click.option("--log", type=click.Choice(["text", "json"]), help="Form of the log on standard error.")
 @click.option("--fd", type=int, help="An inherited socket that listens already.")
 @click.option("--with-parent", is_flag=True, default=None, help="End when standard input closes.")

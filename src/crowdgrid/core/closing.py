@@ -80,7 +80,7 @@ def _somebody(state: State, job: JobRun, author: Node) -> bool:
     for other in state.nodes.values():
         if not other.session or other.record.number == author.number:
             continue
-        if state.policy.owners_vote_once and other.record.owner == author.owner:
+        if voting.one_witness(state.policy, other.record, author):
             continue
         if is_kind_for(job.pool.needs, other.record):
             return True

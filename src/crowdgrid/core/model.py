@@ -340,6 +340,7 @@ class Node(msgspec.Struct, frozen=True):
         inventory, benchmarks: JSON objects the node told, as bytes, for people; what counts is copied out.
         trust: trust index, 1.0 to 10.0.
         linked: its link was open when this was written; after a restart of the hub such a node is waited for longer.
+        block: of the address its link was opened from last, see `ids.block_of`; "" unknown or of this machine.
         trusts: whose programs it runs outside a sandbox, as words of `unsandboxed`; empty for nobody's.
     """
 
@@ -365,6 +366,7 @@ class Node(msgspec.Struct, frozen=True):
     format: int = 1
     linked: bool = False
     trusts: tuple[str, ...] = ()
+    block: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):

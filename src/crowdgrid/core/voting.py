@@ -23,6 +23,7 @@ from crowdgrid.core.model import (
     VOTER_BYTES,
     Assignment,
     AssignmentState,
+    Node,
     Outcome,
     Task,
     TaskState,
@@ -35,6 +36,7 @@ from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 from crowdgrid.core.trust.comparators.closeness import classes
 from crowdgrid.core.trust.comparison import Exact
 from crowdgrid.core.trust.consensus import CONSENSUS
+from crowdgrid.core.trust.policy import Policy
 from crowdgrid.core.trust.standings import audited
 from crowdgrid.core.trust.votes import Answer, Ballot, Vote, answer_of, rightness
 
@@ -66,15 +68,24 @@ def least(state: State, job: JobRun, ordinal: int) -> int:
 
 def objection(state: State, job: JobRun, task: Task, node: NodeRun) -> str:
     """Why `node` may not vote on this task; "" when it may."""
-    number, owner, once = node.record.number, node.record.owner, state.policy.owners_vote_once
     if has_voted(state, job, task, node):
-        return "It, or another node of its owner, has given an answer."
+        return f"It, or another node of {_witness(state.policy)}, has given an answer."
     for held in holding.holders(state, task):
-        if held.assignment.node == number:
+        if held.assignment.node == node.record.number:
             return "It is at work on it."
-        if once and state.nodes[held.assignment.node].record.owner == owner:
-            return "Another node of its owner is at work on it."
+        if one_witness(state.policy, state.nodes[held.assignment.node].record, node.record):
+            return f"Another node of {_witness(state.policy)} is at work on it."
     return ""
+
+
+def one_witness(policy: Policy, one: Node, other: Node) -> bool:
+    """Whether two nodes count as one: of one owner, or at addresses of one block, where that is the hub's rule."""
+    same_block = policy.blocks_vote_once and one.block != "" and one.block == other.block
+    return (policy.owners_vote_once and one.owner == other.owner) or same_block
+
+
+def _witness(policy: Policy) -> str:
+    return "its owner or address block" if policy.blocks_vote_once else "its owner"
 
 
 def votes_on(job: JobRun, ordinal: int) -> list[Vote]:
@@ -105,7 +116,10 @@ def has_voted(state: State, job: JobRun, task: Task, node: NodeRun) -> bool:
     """Whether there is a vote of this node's, or of its owner's where that is the same."""
     number, owner, once = node.record.number, node.record.owner, state.policy.owners_vote_once
     votes = votes_on(job, task.ordinal)
-    return any(vote.assignment.node == number or (once and vote.owner == owner) for vote in votes)
+    if any(vote.assignment.node == number or (once and vote.owner == owner) for vote in votes):
+        return True
+    blocks = state.policy.blocks_vote_once and node.record.block
+    return bool(blocks) and any(state.nodes[vote.assignment.node].record.block == blocks for vote in votes)
 
 
 # --- how many ----------------------------------------------------------------------------------
@@ -329,8 +343,7 @@ def _withdraw_same(state: State, job: JobRun, task: Task, node: NodeRun) -> None
     """No node, and no owner, is to answer twice: a late answer may meet an assignment that was made since."""
     for held in holding.holders(state, task):
         other = state.nodes[held.assignment.node]
-        same_owner = state.policy.owners_vote_once and other.record.owner == node.record.owner
-        if other is node or same_owner:
+        if other is node or one_witness(state.policy, other.record, node.record):
             withdraw(state, held, "An earlier assignment has been answered after all.")
 
 

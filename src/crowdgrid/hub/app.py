@@ -140,6 +140,7 @@ def _policy(settings: HubSettings) -> Policy:
         speculate=settings.speculate,
         closing_audits=settings.closing_audits,
         owners_vote_once=settings.owners_vote_once,
+        blocks_vote_once=settings.blocks_vote_once,
     )
 
 

@@ -102,7 +102,7 @@ def _node(node: Node, groups: Groups) -> None:
         msgspec.json.encode(node.runtimes).decode(), msgspec.json.encode(node.labels).decode(), node.region,
         node.milli_cpus, node.memory_bytes, float(node.speed), float(node.trust), node.validated, node.lost,
         node.seen_at, node.inventory, node.benchmarks, node.format, int(node.linked),
-        msgspec.json.encode(node.trusts).decode(),
+        msgspec.json.encode(node.trusts).decode(), node.block,
     ))  # fmt: skip
 
 
@@ -274,8 +274,8 @@ def node(row: Row) -> Node:
     values[6] = NodeState(row[6])
     values[7] = _words.decode(row[7])
     values[8] = _words.decode(row[8])
-    values[-2] = bool(row[-2])
-    values[-1] = _words.decode(row[-1])
+    values[-3] = bool(row[-3])
+    values[-2] = _words.decode(row[-2])
     return Node(*values)
 
 

@@ -220,6 +220,7 @@ node = sa.Table(
     _integer("format"),
     _small("linked"),
     _text("trusts", server_default="[]"),  # JSON list
+    _text("block", server_default=""),
 )
 sa.Index("node_key", node.c.key, unique=True)
 sa.Index("node_owner", node.c.owner, node.c.number)

@@ -163,6 +163,7 @@ async def check_records(database: Database, revision: str) -> None:
             assert (standing.node, standing.kind, standing.judged, standing.wrong) == (3, "ab" * 8, 40, 0.25)
             assert await store.trust_moves(3) == [TrustMove(3, 1_700_000_000_000, 1, 0, 2.4, 2.5)]
             assert (standing.evidence[0], standing.evidence[-1], standing.doubted) == (1.0, 1e-12, False)
+        assert node.block == ("" if revision < "0004" else "10.1.2.0/24")
         if revision < "0004":
             assert await store.credits(1) == []
         else:

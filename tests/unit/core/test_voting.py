@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from crowdgrid import limits
+from crowdgrid.core import commands as c
 from crowdgrid.core import effects as e
 from crowdgrid.core.model import AssignmentKey, Items, JobState, Outcome, Range, TaskState, Verdict
 from crowdgrid.core.trust.policy import Policy
@@ -240,6 +241,34 @@ def test_two_strangers_decide_what_none_may_alone_and_learn_from_each_other() ->
     assert standing is not None
     assert standing.judged >= 50
     assert standing.wrong < 0.01
+
+
+def test_an_address_block_has_one_vote_where_the_hub_says_so() -> None:
+    rig = Rig(policy=Policy(blocks_vote_once=True))
+    job = rig.submit(ONE, consensus="majority", overlap=2)
+    first = rig.node(1, owner="ada", block="10.1.2.0/24")
+    rig.node(1, owner="ben", block="10.1.2.0/24")
+    [(_, given)] = rig.leases()
+    rig.report(first, given.key)
+    assert rig.leases() == []
+    told: e.Explanation = rig.reply(c.Why(job, 0))
+    assert "address block" in str(told.rejected)
+    elsewhere = rig.node(1, owner="cleo", block="10.9.9.0/24")
+    unknown = rig.node(1, owner="dora")
+    [(node, given)] = rig.leases()
+    assert node in (elsewhere, unknown)
+    rig.report(node, given.key)
+    assert job not in rig.engine.state.jobs
+
+
+def test_nodes_of_this_machine_are_of_no_block() -> None:
+    rig = Rig(policy=Policy(blocks_vote_once=True))
+    job = rig.submit(ONE, consensus="majority", overlap=2)
+    for node in people(rig, 2):
+        rig.fetch(node, 1)
+    for node, given in rig.leases():
+        rig.report(node, given.key)
+    assert job not in rig.engine.state.jobs
 
 
 def test_a_liar_is_found_out_and_its_answers_do_not_stand() -> None:

@@ -26,6 +26,7 @@ class Policy(msgspec.Struct, frozen=True):
             probation.
         speculate: late tasks at a job's end are given to one more node, see `scheduling.speculation`.
         owners_vote_once: two votes on a task never come from nodes of one owner.
+        blocks_vote_once: nor from nodes whose addresses are in one block, see `ids.block_of`.
         probation: judged votes after which a node's own history counts; before, it is taken for a stranger.
         stranger_doubt: the least chance of being wrong that such a node is believed to have.
     """
@@ -42,6 +43,7 @@ class Policy(msgspec.Struct, frozen=True):
     canary_rate: float = 0.01
     speculate: bool = True
     owners_vote_once: bool = True
+    blocks_vote_once: bool = False
     probation: int = 5
     stranger_doubt: float = 0.05
 

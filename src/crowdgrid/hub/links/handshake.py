@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from crowdgrid import limits
+from crowdgrid import ids, limits
 from crowdgrid.core import commands as c
 from crowdgrid.core.model import Node, NodeState
 from crowdgrid.errors import BadInput, Busy, CrowdgridError, NotAllowed, TimedOut, Unavailable
@@ -72,7 +72,7 @@ class Handshake:
             known = await self._keeper.store.node_keyed(hello.key) or await self._join(hello, address)
         finally:
             self._joining.discard(hello.key)
-        told = _told(known, hello)
+        told = _told(known, hello, address)
         return Greeted(told, hello, any(getattr(told, name) != getattr(known, name) for name in _OFFERED))
 
     async def _prove(self, socket: LinkSocket, hello: m.Hello) -> None:
@@ -104,7 +104,7 @@ class Handshake:
         taken = self._access.take_invitation(hello.invitation, address)
         node = Node(0, hello.key, taken.owner, taken.group, hello.name or "node", 0)
         try:
-            joined: Node = await self._keeper.ask(c.Join(_told(node, hello), taken))
+            joined: Node = await self._keeper.ask(c.Join(_told(node, hello, address), taken))
         except CrowdgridError:
             self._access.return_invitation(taken)
             raise
@@ -135,7 +135,7 @@ def _check(hello: m.Hello) -> None:
         raise BadInput(f"Inventory and benchmarks may be {_ABOUT_BYTES:,} bytes each.")
 
 
-def _told(node: Node, hello: m.Hello) -> Node:
+def _told(node: Node, hello: m.Hello, address: str) -> Node:
     """The record with what the node says of itself now; its owner, group, trust and history stay."""
     if node.state is NodeState.LEFT:
         raise NotAllowed("This node was removed from the grid.", hint="Make a new key and join again.")
@@ -146,6 +146,7 @@ def _told(node: Node, hello: m.Hello) -> Node:
         labels=hello.labels,
         trusts=hello.trusts,
         region=hello.region,
+        block=ids.block_of(address),
         milli_cpus=hello.milli_cpus,
         memory_bytes=hello.memory_bytes,
         speed=hello.speed,

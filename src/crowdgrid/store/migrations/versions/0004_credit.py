@@ -1,4 +1,5 @@
-"""Credit: what nodes earned by each job, a row for each time a job was settled with them. Nothing of before is touched."""
+"""Credit: what nodes earned by each job, a row for each time a job was settled with them. And the address block a node
+was last seen at. A column is added at the end; no row is rewritten."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("node", sa.Column("block", sa.Text(), nullable=False, server_default=""))
     number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     keys = ("job", "node", "turn")
     op.create_table(
