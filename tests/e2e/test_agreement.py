@@ -182,3 +182,6 @@ def test_credit_is_booked_when_a_job_has_ended(grid: Grid) -> None:
     earner = grid.get("/v1/credit")["earners"][0]
     assert earner["total"] > 0
     assert f"{earner['total']:,.1f} credits" in grid.command("credit", earner["name"]).stdout
+    assert f"It has earned {earner['total']:,.1f} credits" in grid.command("why", earner["name"]).stdout
+    task = grid.get("/v1/jobs/paid majority/tasks")["tasks"][0]["id"]
+    assert "Each node that gave the answer that stands earned" in grid.command("why", task).stdout

@@ -5,14 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from crowdgrid import ids as naming
-from crowdgrid.core import commands
+from crowdgrid import limits
+from crowdgrid.core import canaries, commands
 from crowdgrid.core.effects import Explanation, Reason
-from crowdgrid.core.model import Job, TaskState
+from crowdgrid.core.model import Assignment, Job, Node, TaskState
+from crowdgrid.core.trust.credit import MICRO
 from crowdgrid.errors import NotFound
 from crowdgrid.hub import views
 from crowdgrid.hub.access import Place, Verb
 from crowdgrid.hub.api.nodes import find_node
 from crowdgrid.hub.api.table import Call, Endpoint, gives
+from crowdgrid.hub.bookkeeping import PAID
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -35,13 +38,38 @@ async def show_why(call: Call) -> views.WhyInfo:
     text: str = call.path["thing"]
     if text.startswith("did:"):
         node = await find_node(call, text)
-        return await _shown(call, await call.hub.keeper.ask(commands.Why(node=node.number)))
+        explained = await call.hub.keeper.ask(commands.Why(node=node.number))
+        return await _shown(call, _and(explained, await _earned_by(call, node)))
     job, ordinal = await _job_or_task(call, text)
     try:
         explanation = await call.hub.keeper.ask(commands.Why(job=job.number, ordinal=ordinal))
     except NotFound:
         explanation = await _from_records(call, job, ordinal)
+        if ordinal >= 0 and job.spec.consensus != "single":
+            explanation = _and(explanation, await _paid_for(call, job, ordinal))
     return await _shown(call, explanation)
+
+
+def _and(explanation: Explanation, text: str) -> Explanation:
+    return msgspec.structs.replace(explanation, reasons=(*explanation.reasons, Reason(text)))
+
+
+async def _earned_by(call: Call, node: Node) -> str:
+    days = await call.hub.keeper.store.credit_days(node=node.number, limit=limits.RECALL_ROWS)
+    total = sum(day.amount for day in days) / MICRO
+    return f"It has earned {total:,.1f} credits; `crowdgrid credit {node.name or 'NODE'}` tells by which jobs."
+
+
+async def _paid_for(call: Call, job: Job, ordinal: int) -> str:
+    """What the answer that stands earns."""
+    if job.state not in PAID:
+        return "Those who gave the answer that stands are paid when the job has ended."
+    store = call.hub.keeper.store
+    task, booked = await store.task(job.number, ordinal), await store.credits(job.number)
+    if task is None or not booked:
+        return "Its job has paid nothing (yet)."
+    amount = (task.stop - task.start) * booked[-1].price / MICRO
+    return f"Each node that gave the answer that stands earned {amount:,.6f} credits by it."
 
 
 async def _shown(call: Call, explanation: Explanation) -> views.WhyInfo:
@@ -70,14 +98,18 @@ async def _from_records(call: Call, job: Job, ordinal: int) -> Explanation:
     if task is None:
         raise NotFound("There is no such task on this grid, or it is not yours to see.")
     tried = [
-        Reason(
-            f"Attempt {a.attempt + 1} on {await call.hub.names.find(a.node)}: {a.state.name.lower()}."
-            + (f" {a.result.error}" if a.result else "")
-        )
-        for a in await store.assignments(job.number, ordinal)
+        Reason(_attempt(each, await call.hub.names.find(each.node)))
+        for each in await store.assignments(job.number, ordinal)
     ]
     summary = f"It is {task.state.name.lower()}; its job is {job.state.value}."
     return Explanation("task", summary, tuple(tried))
+
+
+def _attempt(given: Assignment, node: str) -> str:
+    said = f" {given.result.error}" if given.result else ""
+    if given.attempt >= canaries.FIRST:
+        return f"Its answer was known, so {node} was given it as a test.{said}"
+    return f"Attempt {given.attempt + 1} on {node}: {given.state.name.lower()}.{said}"
 
 
 async def show_overview(call: Call) -> Overview:
