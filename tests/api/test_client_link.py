@@ -165,6 +165,32 @@ def test_rows_keep_to_the_window(hub: RunningHub, owner: str, program: str) -> N
     tell(hub, owner, story)
 
 
+def test_a_reading_that_was_stopped_before_it_began_does_not_begin(hub: RunningHub, owner: str, program: str) -> None:
+    """Looking the job up takes its time; what is said meanwhile must not be overtaken by it."""
+    jobs: list[str] = []
+
+    async def before(client: Client) -> None:
+        jobs.append((await client.ask(m.Open(1, request(program)), m.Opened)).job.id)
+        await client.ask(m.Append(2, jobs[0], 0, (b"x",) * 3), m.Appended)
+
+    async def after(client: Client) -> None:
+        await client.say(m.Read(1, jobs[0]), m.StopReading(jobs[0]))
+        await client.hear(m.Done)
+        await client.silence(m.Results)
+        await client.say(m.Read(2, jobs[0]), m.Read(3, jobs[0], after=1), m.StopReading(jobs[0]), m.Read(4, jobs[0], 0))
+        for _ in range(3):
+            await client.hear(m.Done)
+        assert {row.ordinal for row in await client.rows(2)} == {1, 2}
+        await client.silence(m.Results)
+
+    tell(hub, owner, before)
+    node = hub.node(owner)
+    for _ in range(3):
+        node.work()
+    tell(hub, owner, after)
+    node.leave()
+
+
 def test_a_task_given_up_comes_with_what_its_node_said(hub: RunningHub, owner: str, program: str) -> None:
     """To whoever reads live, and to whoever comes later."""
 

@@ -67,6 +67,8 @@ class JobLink:
         self._signed = False
         self._read_units = 0  # in the rows read
         self._window = 0  # rows the hub may still send
+        self._asked = 0  # the `Read` without an answer yet: rows that come before it are of an earlier one
+        self._owed = 0  # rows to grant once it has been answered
 
     # --- its state -------------------------------------------------------------------------------
 
@@ -200,18 +202,45 @@ class JobLink:
         self._window = window
         self._signed = signed
         self._read_units = 0
-        self._link.say(m.Read(self._link.next_id(), self.id, after, window, signed))
+        self._ask_to_read()
 
     def stop_reading(self) -> None:
         """No more results."""
         if self._on_rows is not None:
             self._on_rows = None
+            self._asked = 0
             self._link.say(m.StopReading(self.id))
 
     def grant(self, rows: int) -> None:
         """Take so many rows more."""
         self._window += rows
-        self._link.say(m.Grant(self.id, rows, self._seen.after))
+        if self._asked:
+            self._owed += rows  # the hub might count it to the reading before
+        else:
+            self._link.say(m.Grant(self.id, rows, self._seen.after))
+
+    def _ask_to_read(self) -> None:
+        """Ask for rows; the hub may still be sending those of an earlier `Read`, which lack what this one asks for."""
+        self._asked, self._owed = self._link.next_id(), 0
+        read = m.Read(self._asked, self.id, self._seen.after, self._window, self._signed)
+        self._link.reads[self._asked] = self
+        self._link.say(read)
+
+    def read_begins(self, id: int) -> None:
+        """What comes from now on answers the `Read` of this id."""
+        if id == self._asked:
+            self._asked = 0
+            if self._owed:
+                self._link.say(m.Grant(self.id, self._owed, self._seen.after))
+
+    def read_refused(self, id: int, error: CrowdgridError) -> None:
+        """The hub does not let it be read, now or at all."""
+        if id != self._asked:
+            return
+        if error.retryable:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._read_again)
+        else:
+            self.fail(error)
 
     def take_rows(self, rows: Sequence[m.ResultRow]) -> None:
         """Rows came.
@@ -225,9 +254,9 @@ class JobLink:
                     f"The hub told of a task {row.ordinal} with units {row.start} to {row.stop}, which there cannot be.",
                     hint="This is no hub of crowdgrid, or one of another version: `crowdgrid doctor` tells.",
                 )
-        self._window -= len(rows)
-        if self._on_rows is None:
+        if self._on_rows is None or self._asked:
             return
+        self._window -= len(rows)
         fresh = [row for row in rows if self._seen.new(row.ordinal)]
         if len(fresh) < len(rows):
             self.grant(len(rows) - len(fresh))  # what came twice does not use up the window
@@ -255,4 +284,4 @@ class JobLink:
     def _read_again(self) -> None:
         if self._on_rows is not None:
             self._window = max(self._window, 0)
-            self._link.say(m.Read(self._link.next_id(), self.id, self._seen.after, self._window, self._signed))
+            self._ask_to_read()

@@ -59,6 +59,7 @@ class Link:
     def __init__(self, address: Address, *, alive: Alive = lambda: None) -> None:
         self.address = address
         self.jobs: dict[str, JobLink] = {}
+        self.reads: dict[int, JobLink] = {}  # asked for on this connection, not answered yet
         self.connections = 0  # made so far
         self._alive = alive
         self._ids = count(1)
@@ -172,6 +173,7 @@ class Link:
         self.connections += 1
         self._connected = True
         self._outbox.clear()
+        self.reads.clear()
         self._say_again()
         self._up.set()
         sender = asyncio.get_running_loop().create_task(self._send_all(socket))
@@ -310,6 +312,8 @@ class Link:
                 self._opened(message)
                 self._answered(message.id, message)
             case m.Done():
+                if job := self.reads.pop(message.id, None):
+                    job.read_begins(message.id)
                 self._answered(message.id, message)
             case m.Failed():
                 self._refused(message)
@@ -332,6 +336,8 @@ class Link:
             else:
                 request.answer.set_result(message)
             return
+        if job := self.reads.pop(message.id, None):
+            job.read_refused(message.id, error)
         for job in _holders(self.jobs.values(), message.id):
             job.refused(message.id, error)
 

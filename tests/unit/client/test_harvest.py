@@ -23,6 +23,9 @@ FOUND = [(3, True, 9), (4, False, ValueError("four")), (5, True, 25)]
 class Silent:
     """A link to a hub that never answers."""
 
+    def __init__(self) -> None:
+        self.reads: dict[int, JobLink] = {}
+
     def say(self, message: m.Message) -> None:
         pass
 

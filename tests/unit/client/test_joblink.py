@@ -23,6 +23,7 @@ class Link:
     def __init__(self) -> None:
         self.said: list[m.Message] = []
         self.jobs: dict[str, JobLink] = {}
+        self.reads: dict[int, JobLink] = {}
         self.attached_again = 0
         self._ids = 0
 
@@ -40,6 +41,12 @@ class Link:
         self.say(message)
         return m.Done(0)
 
+    def reads_begin(self) -> None:
+        """The hub has answered every `Read`."""
+        for id, job in self.reads.items():
+            job.read_begins(id)
+        self.reads.clear()
+
     def appends(self) -> list[m.Append]:
         return [message for message in self.said if isinstance(message, m.Append)]
 
@@ -50,6 +57,10 @@ def story(told: Callable[[Link, JobLink], Awaitable[None]], info: m.JobInfo = IN
         await told(link, JobLink(link, info))  # type: ignore[arg-type]
 
     asyncio.run(play())
+
+
+def rows_of(*ordinals: int) -> list[m.ResultRow]:
+    return [m.ResultRow(n, n, n + 1, 5, 0, b"") for n in ordinals]
 
 
 async def _until(true: Callable[[], bool]) -> None:
@@ -183,7 +194,8 @@ def test_a_new_connection_goes_on_where_the_last_one_was() -> None:
         job.appended(link.appends()[0].id, 1)
         rows: list[int] = []
         job.read(lambda found: rows.extend(row.ordinal for row in found), window=100)
-        job.take_rows([m.ResultRow(n, n, n + 1, 5, 0, b"") for n in (0, 1, 5)])
+        link.reads_begin()
+        job.take_rows(rows_of(0, 1, 5))
         link.said.clear()
         job.attached(m.Opened(9, INFO))
         append, read = link.said
@@ -191,8 +203,49 @@ def test_a_new_connection_goes_on_where_the_last_one_was() -> None:
         assert append.first == 1
         assert isinstance(read, m.Read)
         assert (read.after, read.window) == (1, 97)
-        job.take_rows([m.ResultRow(n, n, n + 1, 5, 0, b"") for n in (2, 5, 3)])
+        link.reads_begin()
+        job.take_rows(rows_of(2, 5, 3))
         assert rows == [0, 1, 5, 2, 3], "what comes twice is handed on once"
+
+    story(told)
+
+
+def test_rows_of_an_earlier_reading_are_not_taken_for_those_of_the_next() -> None:
+    """They may lack the proofs the next one asks for, and are on their way when the first is stopped."""
+
+    async def told(link: Link, job: JobLink) -> None:
+        plain: list[m.ResultRow] = []
+        signed: list[m.ResultRow] = []
+        job.read(plain.extend, window=10)
+        link.reads_begin()
+        job.take_rows(rows_of(0))
+        job.stop_reading()
+        job.read(signed.extend, window=10, signed=True)
+        job.take_rows(rows_of(0, 1))
+        assert (len(plain), signed) == (1, [])
+        job.grant(5)
+        assert isinstance(link.said[-1], m.Read), "what is granted now would be counted to the first reading"
+        link.reads_begin()
+        assert link.said[-1:] == [m.Grant("j", 5, -1)]
+        job.take_rows(rows_of(0, 1))
+        assert len(signed) == 2
+
+    story(told)
+
+
+def test_a_reading_the_hub_refuses_is_asked_for_again_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joblink, "RETRY_SECONDS", 0.01)
+
+    async def told(link: Link, job: JobLink) -> None:
+        job.read(lambda rows: None)
+        (first,) = link.reads
+        job.read_refused(first, errors.Busy())
+        await _until(lambda: len(link.reads) == 2)
+        assert job.failure is None
+        job.read_refused(first, errors.NotFound("There is no such job."))  # of a reading that is not the last
+        assert job.failure is None
+        job.read_refused(max(link.reads), errors.NotFound("There is no such job."))
+        assert isinstance(job.failure, errors.NotFound)
 
     story(told)
 
@@ -203,9 +256,10 @@ def test_a_new_connection_goes_on_where_the_last_one_was() -> None:
 def test_units_no_task_can_have_are_refused_where_they_enter(ordinal: int, start: int, stop: int) -> None:
     """A hub may be a hostile one, and who reads counts, orders and makes room by what rows say."""
 
-    async def told(_: Link, job: JobLink) -> None:
+    async def told(link: Link, job: JobLink) -> None:
         rows: list[m.ResultRow] = []
         job.read(rows.extend)
+        link.reads_begin()
         with pytest.raises(errors.BadInput, match=f"units {start} to {stop}"):
             job.take_rows([m.ResultRow(ordinal, start, stop, 5, 0, b"")])
         assert rows == []

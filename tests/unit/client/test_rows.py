@@ -22,6 +22,7 @@ class Hub:
     def __init__(self, split: Split) -> None:
         self.said: list[m.Message] = []
         self.jobs: dict[str, JobLink] = {}
+        self.reads: dict[int, JobLink] = {}
         spec = JobSpec("0" * 64, split)
         self.info = m.JobInfo("j", "", "o", "", "sealed", False, "", 0, 0, 0, Counts(), spec)
         self.job = JobLink(self, self.info)  # type: ignore[arg-type]
@@ -33,6 +34,9 @@ class Hub:
         return len(self.said) + 1
 
     def settle(self, rows: Sequence[m.ResultRow]) -> None:
+        for id, job in list(self.reads.items()):
+            self.reads.pop(id)
+            job.read_begins(id)
         self.job.take_rows(rows)
 
     def end(self, state: str = "completed", **counts: int) -> None:

@@ -243,6 +243,7 @@ class ClientLink:
         self._ended: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self.outbox = Outbox(send, links.figures, lighter=self._lighter, full=self._too_slow)
         self.hands: dict[str, Hand] = {}
+        self._asked: dict[str, int] = {}  # by job, the last `Read` that is not performed yet
 
     async def run(self) -> None:
         """Serve until either side ends it."""
@@ -329,6 +330,10 @@ class ClientLink:
         match message:
             case m.Grant() | m.StopReading():
                 self._read_on(message)
+            case m.Read():
+                self._asked[message.job] = message.id
+                self._requests += 1
+                self.start(self._answer(message))
             case m.Bye():
                 self.end("", 1000)
             case codec.Unknown():
@@ -338,6 +343,8 @@ class ClientLink:
                 self.start(self._answer(message))
 
     def _read_on(self, message: m.Grant | m.StopReading) -> None:
+        if type(message) is m.StopReading:
+            self._asked.pop(message.job, None)
         hand = self.hands.get(message.job)
         if hand is None or self not in hand.readings:
             return
@@ -387,11 +394,20 @@ class ClientLink:
         return m.Opened(id, self._links.info(hand.job))
 
     async def _read(self, message: m.Read) -> None:
-        window = _window(message.window)
+        """Begin, unless the client has meanwhile stopped or asked for something else."""
         hand = self.hands.get(message.job)
-        if hand is None:
-            job = await self._links.submissions.find(self._principal, message.job)
-            hand = self.hands[message.job] = self._links.take(job, self)
+        try:
+            window = _window(message.window)
+            found = None if hand is not None else await self._links.submissions.find(self._principal, message.job)
+        finally:
+            if wanted := self._asked.get(message.job) == message.id:
+                del self._asked[message.job]
+        if not wanted:
+            return
+        if found is not None:
+            hand = self.hands.get(message.job) or self._links.take(found, self)
+            self.hands[message.job] = hand
+        assert hand is not None
         if old := hand.readings.pop(self, None):
             old.stop()
         hand.readings[self] = Reading(
