@@ -55,6 +55,10 @@ SIM_SCENARIOS := storm churn churn-wide partitions liars sleepers sybil idlers
 sim: $(READY) ## 208 seeds of the simulated crowd; SIM_SEED=… for others
 	@$(BIN)/crowdgrid simulate $(SIM_SCENARIOS) --runs 26 --seed $(or $(SIM_SEED),1) --processes "$$(nproc)"
 
+.PHONY: experiments
+experiments: $(READY) ## the five experiments; writes docs/experiments/
+	@$(BIN)/python -m experiments
+
 .PHONY: docs
 docs: $(READY) ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

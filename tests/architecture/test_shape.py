@@ -20,7 +20,11 @@ IMPURE = {
 
 MOVING_PARTS = ("agent", "blobs", "cli", "client", "core", "hub", "protocol", "runtimes", "simulation", "store")
 
-CODE = [path for place in ("src", "tests", "benchmarks", "kernels", "examples") for path in files(ROOT / place, ".py")]
+CODE = [
+    path
+    for place in ("src", "tests", "benchmarks", "experiments", "kernels", "examples")
+    for path in files(ROOT / place, ".py")
+]
 
 
 def test_the_engine_imports_nothing_that_acts_or_changes_by_itself() -> None:

@@ -269,13 +269,15 @@ class Doubting:
 class Pool:
     """The standing offers that suit all jobs of the same needs; see `scheduling.offers`."""
 
-    __slots__ = ("jobs", "needs", "offers", "skips")
+    __slots__ = ("came", "jobs", "needs", "offers", "pressure", "skips")
 
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
         self.jobs = 0  # in memory, with these needs
         self.offers: list[tuple[int, int, int, float, int]] = []  # sorted
         self.skips = 0  # plans since a node that suits last made an offer
+        self.came = 0.0  # of the last offers, how many suited
+        self.pressure = 1.0  # see `scheduling.scarcity`
 
 
 class Line:
@@ -360,6 +362,7 @@ class State:
         self.alarms: list[tuple[int, int]] = []  # heap of (alarm_at, job)
         self.woken: dict[int, JobRun] = {}  # jobs that may have something to lease, for the next plan
         self.levels: dict[int, dict[Needs, Lane]] = {}  # the active queue, by priority
+        self.came = 0.0  # offers, of late
         self.ordered_at = now
         self.eased: dict[str, None] = {}  # owners with less under way than at the last plan
         self.usage: dict[str, Usage] = {}

@@ -27,7 +27,9 @@ class Group:
         self.index = index
         self.answered = self.wrong = self.broke = 0
         self.verdicts: Counter[Verdict] = Counter()
-        self.slot_bytes = (spec.memory_mb << 20) // (spec.cores * (1 + spec.ahead))
+        self.slots = spec.slots or spec.cores
+        self.slot_milli_cpus = spec.cores * 1000 // self.slots
+        self.slot_bytes = (spec.memory_mb << 20) // (self.slots * (1 + spec.ahead))
         self.pace = spec.behaviour.pace if isinstance(spec.behaviour, s.Copier | s.FreeRider) else 1.0
         self.leavers = isinstance(spec.behaviour, s.Leaver)
         self.away_ms = int(spec.behaviour.back_s * 1000) if isinstance(spec.behaviour, s.Leaver) else 0

@@ -340,8 +340,8 @@ class Member:
     def _go_on(self, commands: list[c.Command]) -> None:
         """Start what can be, report what is done, offer what is free."""
         group = self.group
-        cores = group.spec.cores
-        while self.waiting and len(self.running) < cores:
+        slots = group.slots
+        while self.waiting and len(self.running) < slots:
             key = self.waiting.popleft()
             task = self.held.get(key)
             if task is not None and key not in self.running:
@@ -352,10 +352,10 @@ class Member:
             batch, self.unsent = self.unsent[: limits.FRAME_TASKS], self.unsent[limits.FRAME_TASKS :]
             self.under_way = dict.fromkeys([each.assignment for each in batch])
             commands.append(c.Report(self.number, tuple(batch)))
-        want = max(0, cores * (1 + group.spec.ahead) - len(self.held))
+        want = max(0, slots * (1 + group.spec.ahead) - len(self.held))
         if want != self.offered:
             self.offered = want
-            commands.append(c.Fetch(self.number, want, 1000, group.slot_bytes))
+            commands.append(c.Fetch(self.number, want, group.slot_milli_cpus, group.slot_bytes))
         if commands:
             self._send(commands)
 

@@ -148,7 +148,8 @@ class Crowd(_Table, frozen=True):
 
     Attributes:
         owners: how many people they belong to; 0 each its own. speed: 1 does `unit_ms` in that time. speed_spread:
-            σ of the log of a node's speed. cores: tasks at once. ahead: tasks waiting per core, as agents ask for.
+            σ of the log of a node's speed. cores: of a node. slots: tasks at once, each with its part of the cores and
+            the memory; 0 one a core. ahead: tasks waiting per slot, as agents ask for.
         joins_over_s: they come one by one over so long, a Sybil swarm for instance.
         noise: σ of the log of a task's time beside what it should be. breaks, declines, gives_back: chance of a
             node's error, a refusal, an early return, a task. retracts: chance to withdraw a counted answer later.
@@ -162,6 +163,7 @@ class Crowd(_Table, frozen=True):
     speed: Positive = 1.0
     speed_spread: NotNegative = 0.0
     cores: Annotated[int, Meta(ge=1, le=1024)] = 1
+    slots: Annotated[int, Meta(ge=0, le=1024)] = 0
     ahead: Annotated[int, Meta(ge=0, le=16)] = 1
     memory_mb: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
     trust: Annotated[float, Meta(ge=1, le=10)] = 1.0

@@ -98,7 +98,7 @@ def test_the_facts_of_a_jobs_next_task_are_those_of_the_first_that_waits() -> No
     rig.now += 1_000
     node = rig.node(3)
     rig.report(node, rig.plan()[0], outcome=Outcome.NODE_ERROR)
-    assert head_of(rig.run(job), rig.now + 2_000) == Head(job, 2.0, 1000, 512 * MB, 1, True)
+    assert head_of(rig.run(job), rig.now + 2_000) == Head(job, 2.0, 1000, 512 * MB, 1, True, 1)
     rig.report(node, (job, 0, 0))  # conflicting, so nothing changes
     late = msgspec.structs.replace(rig.task(job, 0), state=TaskState.IN_QUEUE)
     assert rig.run(job).open[0] == late

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from crowdgrid import limits
+from crowdgrid.core.scheduling import scarcity
 from crowdgrid.core.scheduling.availability import stays
 from crowdgrid.core.scheduling.eligibility import needs_of, suits
 from crowdgrid.core.scheduling.ranking import Offer, Ranking
@@ -28,6 +29,7 @@ def stand(state: State, node: NodeRun, slots: int, milli_cpus: int, memory_bytes
     load = len(node.held) * 1_000_000 // max(node.record.milli_cpus, 1)
     node.key = (milli_cpus, memory_bytes, load, -node.record.trust, node.record.number)
     state.offering[node.record.number] = node
+    scarcity.offer_came(state)
     for pool in state.pools.values():
         _put(pool, node)
 
@@ -49,6 +51,7 @@ def _put(pool: Pool, node: NodeRun) -> None:
     if node.key is not None and suits(pool.needs, node):
         insort(pool.offers, node.key)
         pool.skips = 0
+        pool.came += 1.0
 
 
 # --- pools ---------------------------------------------------------------------------------------
@@ -62,6 +65,7 @@ def enter_pool(state: State, job: JobRun) -> None:
         pool = state.pools[needs] = Pool(needs)
         for node in state.offering.values():
             _put(pool, node)
+        scarcity.begin(state, pool)
     pool.jobs += 1
     job.pool = pool
 

@@ -23,9 +23,9 @@ def plan(state: State, rule: Ranking) -> None:
     """Lease until no offer or no work is left that fits."""
     if not state.offering:
         return
+    ready.admit(state, rule)
     if state.now - state.ordered_at >= limits.RERANK_MS:
         ready.rank_again(state, rule)
-    ready.admit(state, rule)
     for priority in sorted(state.levels, reverse=True):
         lanes = list(state.levels[priority].values())
         for lane in lanes:

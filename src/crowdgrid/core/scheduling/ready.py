@@ -19,6 +19,7 @@ from typing import TypeAlias
 from crowdgrid import limits
 from crowdgrid.core.lifecycle import JOB_RUNS
 from crowdgrid.core.model import Task, TaskState
+from crowdgrid.core.scheduling import scarcity
 from crowdgrid.core.scheduling.ranking import Head, Ranking
 from crowdgrid.core.state import JobRun, Lane, Line, State
 
@@ -41,14 +42,16 @@ def head_of(job: JobRun, now: int) -> Head:
     waiting = _first_waiting(job)
     since = waiting.created_at if waiting else job.base.created_at
     skips = job.skips + (job.pool.skips if job.pool is not None else 0)
-    stale = (waiting.stale if waiting else 0) + skips // limits.SKIPS_PER_STALE
+    lost = waiting.stale if waiting else 0
     return Head(
         job.number,
         (now - since) / 1000,
         job.spec.milli_cpus,
         job.spec.memory_bytes,
-        stale,
+        lost + skips // limits.SKIPS_PER_STALE,
         job.in_progress + job.validated > 0,
+        lost,
+        job.pool.pressure if job.pool is not None else 1.0,
     )
 
 
@@ -144,6 +147,7 @@ def _retire(state: State, lane: Lane, line: Line, owner: str) -> None:
 def rank_again(state: State, rule: Ranking) -> None:
     """Rank everything ready anew, as ages and shares have moved on."""
     state.ordered_at = state.now
+    scarcity.measure(state)
     for priority, lanes in list(state.levels.items()):
         for needs, lane in list(lanes.items()):
             _rank_lane(state, rule, lane)

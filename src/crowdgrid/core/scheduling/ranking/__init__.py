@@ -18,6 +18,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         age_s: how long it has been waiting, s. milli_cpus, memory_bytes: what it asks for.
         stale: times it lost its lease, and tens of plans that passed it over.
         under_way: some of its job's tasks are running or done.
+        lost: times it lost its lease.
+        pressure: how much waits for the nodes that will do, beside what waits for all nodes; see `scheduling.scarcity`.
     """
 
     job: int
@@ -26,6 +28,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     memory_bytes: int
     stale: int
     under_way: bool
+    lost: int = 0
+    pressure: float = 1.0
 
 
 class Offer(msgspec.Struct, frozen=True, gc=False):

@@ -1,0 +1,1 @@
+"""Experiments: what crowdgrid claims, beside what others published, each one command. See `README.md`."""
