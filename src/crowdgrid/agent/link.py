@@ -147,14 +147,15 @@ class Link:
     async def close(self, reason: str) -> None:
         """Send what waits, say goodbye, close."""
         self._closing = True
-        if self._up and self._socket is not None:
+        socket = self._socket  # the hub may go down meanwhile, and then it is none of ours any more
+        if self._up and socket is not None:
             self.send(m.Bye(reason))
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._empty.wait()
-                    await self._socket.close()
+                    await socket.close()
             except TimeoutError:
-                self._socket.transport.abort()
+                socket.transport.abort()
 
     # --- one connection ---
 

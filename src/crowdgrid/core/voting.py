@@ -36,6 +36,7 @@ from crowdgrid.core.state import JobRun, Lease, NodeRun, State
 from crowdgrid.core.trust.comparators.closeness import classes
 from crowdgrid.core.trust.comparison import Exact
 from crowdgrid.core.trust.consensus import CONSENSUS
+from crowdgrid.core.trust.consensus.bounded_error import stands_alone
 from crowdgrid.core.trust.policy import Policy
 from crowdgrid.core.trust.standings import audited
 from crowdgrid.core.trust.votes import Answer, Ballot, Vote, answer_of, rightness
@@ -109,7 +110,7 @@ def _is_young(state: State, job: JobRun, ordinal: int) -> bool:
         return False
     first = held[0].assignment
     young = state.now - first.leased_at < limits.AUDIT_REST_MS
-    return young and state.standings.doubt(first.node, job.kind) <= job.spec.error_bound
+    return young and stands_alone(job.spec, state.standings.doubt(first.node, job.kind))
 
 
 def has_voted(state: State, job: JobRun, task: Task, node: NodeRun) -> bool:
@@ -142,7 +143,7 @@ def alone(state: State, job: JobRun, task: Task, node: int) -> float:
     if task.wanted > 1 or job.spec.consensus != "bounded_error" or task.ordinal in job.ballots:
         return 0.0
     doubt = state.standings.doubt(node, job.kind)
-    return 1.0 - doubt if doubt <= job.spec.error_bound else 0.0
+    return 1.0 - doubt if stands_alone(job.spec, doubt) else 0.0
 
 
 def cast(state: State, job: JobRun, task: Task, answer: Assignment, settle: Settle, *, hit: bool) -> None:

@@ -210,3 +210,22 @@ def test_a_file_that_is_no_certificate_is_said(tmp_path: Any) -> None:
     (tmp_path / "ca.pem").write_text("nonsense")
     with pytest.raises(BadInput, match="certificate authority"):
         system_tls(str(tmp_path / "ca.pem"))
+
+
+def test_a_hub_that_goes_down_during_the_goodbye_is_no_failure() -> None:
+    """Both may be stopped at once: what is closed then is the connection there was."""
+
+    async def play() -> None:
+        async with serving() as hub:
+            ear = Ear()
+            link = link_to(hub.url, ear)
+            run = asyncio.create_task(link.run())
+            await soon(ear.is_up)
+            session = await hub.session()
+            goodbye = asyncio.create_task(link.close("enough"))
+            await session.ended()
+            link._socket = None  # what losing the connection does, whenever it comes
+            async with asyncio.timeout(SECONDS):
+                await asyncio.gather(goodbye, run)
+
+    asyncio.run(play())

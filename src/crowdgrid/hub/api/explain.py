@@ -8,7 +8,7 @@ from crowdgrid import ids as naming
 from crowdgrid import limits
 from crowdgrid.core import canaries, commands
 from crowdgrid.core.effects import Explanation, Reason
-from crowdgrid.core.model import Assignment, Job, Node, TaskState
+from crowdgrid.core.model import Assignment, Job, Node, Outcome, Task, TaskState
 from crowdgrid.core.trust.credit import MICRO
 from crowdgrid.errors import NotFound
 from crowdgrid.hub import views
@@ -98,18 +98,43 @@ async def _from_records(call: Call, job: Job, ordinal: int) -> Explanation:
     if task is None:
         raise NotFound("There is no such task on this grid, or it is not yours to see.")
     tried = [
-        Reason(_attempt(each, await call.hub.names.find(each.node)))
+        Reason(_attempt(each, await call.hub.names.find(each.node), job, task))
         for each in await store.assignments(job.number, ordinal)
     ]
     summary = f"It is {task.state.name.lower()}; its job is {job.state.value}."
-    return Explanation("task", summary, tuple(tried))
+    return Explanation("task", summary, (*tried, *_confidence(job, task)))
 
 
-def _attempt(given: Assignment, node: str) -> str:
-    said = f" {given.result.error}" if given.result else ""
+def _attempt(given: Assignment, node: str, job: Job, task: Task) -> str:
+    result = given.result
+    said = f" {result.error}" if result is not None and result.error else ""
     if given.attempt >= canaries.FIRST:
         return f"Its answer was known, so {node} was given it as a test.{said}"
+    voted = job.spec.consensus != "single" and result is not None and result.outcome is not Outcome.NODE_ERROR
+    if voted and result is not None and task.state is TaskState.VALIDATED and given.attempt != task.answer:
+        equal = (result.outcome, result.digest) == (task.outcome, task.digest)
+        said = (
+            f" It is the same answer as the one that stands, byte for byte.{said}"
+            if equal
+            else f" Its answer is another one.{said}"
+        )
+    elif voted and task.state is TaskState.VALIDATED:
+        said = f" It is the answer that stands.{said}"
     return f"Attempt {given.attempt + 1} on {node}: {given.state.name.lower()}.{said}"
+
+
+def _confidence(job: Job, task: Task) -> tuple[Reason, ...]:
+    """How sure its rule was when it was settled."""
+    if task.state is not TaskState.VALIDATED or job.spec.consensus == "single":
+        return ()
+    sure = task.confidence
+    if job.spec.consensus == "trust_weighted":
+        text = f"Of the trust of those who voted, {sure:.4f} gave this answer (trust score {10 * sure:.1f}); {job.spec.threshold:g} were needed."
+    elif job.spec.consensus == "bounded_error":
+        text = f"It was taken to be wrong with a chance of {1 - sure:.2g}; {job.spec.error_bound:g} was allowed."
+    else:
+        text = f"It was taken to be right with a chance of {sure:.4g}."
+    return (Reason(text),)
 
 
 async def show_overview(call: Call) -> Overview:
