@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from crowdgrid.simulation import scenario as s
-from experiments import boinc, oracle, page
+from experiments import boinc, oracle, page, tail
 from experiments.crowds import MIXED, NODES, RIGHT, Crowd, Kind, mixed_with, steady
+from experiments.deadlines import batch
 from experiments.orchestration import RULES, Case, Task, bound, drawn, waits
 from experiments.statistics import mean
 
@@ -72,6 +73,29 @@ def test_a_crowd_is_the_same_for_the_simulator_and_as_chance() -> None:
     answers = {node.answer(7, chance) for node in nodes[45:]}
     assert len(answers) == 1
     assert answers != {RIGHT}
+
+
+def test_under_deadlines_hosts_that_stay_work_one_task_after_another() -> None:
+    crowd, jobs = s.Crowd("stay", 2), s.Jobs("batch", 5, unit_ms=1_000.0)
+    assert batch(crowd, jobs, 1, 10_000) == [1_000, 1_000, 2_000, 2_000, 3_000]
+
+
+def test_what_is_not_back_by_its_deadline_goes_to_the_next_host() -> None:
+    """Some hosts go off for days; with a short deadline the batch does not wait for them, with a long one it does."""
+    crowd = s.Crowd("volunteers", 40, availability=s.Churn(reading="wide"))
+    jobs = s.Jobs("batch", 400, unit_ms=900_000.0)
+    short, long = batch(crowd, jobs, 1, 4 * 3_600_000), batch(crowd, jobs, 1, 168 * 3_600_000)
+    assert len(short) == len(long) == 400
+    assert short[-1] * 3 < long[-1]
+    assert long[-1] > 24 * 3_600_000
+
+
+def test_the_end_of_a_batch_is_later_than_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "JOB", s.Jobs("batch", 200, unit_ms=300_000.0))
+    monkeypatch.setitem(tail.CROWD, "wide", s.Crowd("volunteers", 40, availability=s.Churn(reading="wide"), ahead=0))
+    found = {rule: tail.end(tail.Case("wide", rule, 2)) for rule in tail.RULES[:2]}
+    assert all(0 < each.most <= each.all for each in found.values())
+    assert found["with copies"].runs >= 1.0
 
 
 def test_a_mean_comes_with_its_interval() -> None:
