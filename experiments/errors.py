@@ -117,7 +117,7 @@ def runs_of(crowd: Crowd, rule: Rule, *, quick: bool) -> list[Run]:
     """The runs of a cell: of at least 3/ε counted tasks, and of enough for the executions to three digits."""
     share = 10 if quick else 1
     if rule is UTMOST:
-        return [Run(crowd, rule, 80_000, 330_000 // share, seed) for seed in range(1, 11)]
+        return [Run(crowd, rule, 80_000, 800_000 // share, seed) for seed in range(1, 5)]
     if rule.bound == 1e-4:
         return [Run(crowd, rule, 40_000, 60_000 // share, seed) for seed in (1, 2)]
     if rule.bound:

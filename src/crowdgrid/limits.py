@@ -123,6 +123,12 @@ ERROR_BOUND_LEAST: Final = 1e-9  # the smallest chance of a wrong answer a job m
 FINAL_AFTER_MS: Final = 3_600_000  # how long answers stay open to being judged again, where they are
 FINAL_AFTER_MS_MAX: Final = 366 * 86_400_000  # the longest time answers may stay open to being judged again
 VOTES_MAX: Final = 100  # votes on a task; if they do not agree it is given up
+HOPELESS_DOUBT: Final = (
+    0.5  # a node that is believed to be wrong more often than this is hardly given tasks that bound errors …
+)
+HOPELESS_REST_MS: Final = 60_000  # … one at a time, and after each it rests so long, or …
+HOPELESS_REST_TASKS: Final = 20  # … as many times as long as it is expected to take for one, …
+HOPELESS_REST_MS_MAX: Final = 86_400_000  # … but not longer
 AUDIT_REST_MS: Final = 40  # how long a second look may wait for other work to travel with it
 VOTERS_TRIED: Final = 64  # tasks in a job's queue that are looked at for one a node may vote on
 

@@ -117,9 +117,18 @@ def turn_down(state: State, job: JobRun, node: int, ms: int, why: str = "") -> N
     until = {number: at for number, at in job.declined.items() if at > state.now} if job.declined else {}
     until[node] = max(until.get(node, 0), state.now + ms)
     job.declined = until
+    job.rested.intersection_update(until)
     if why or job.refusals:
         said = {**job.refusals, node: why[:_REFUSAL_CHARS]}
         job.refusals = {number: said[number] for number in until if said.get(number)}
+
+
+def rest(state: State, job: JobRun, node: int, expected_s: float) -> None:
+    """Give the node nothing of the job for a good while: its answers are mostly wrong, and this one will show whether
+    they still are. `expected_s`: what it is expected to take for one task, s; 0 unknown."""
+    ms = max(limits.HOPELESS_REST_MS, int(expected_s * 1000) * limits.HOPELESS_REST_TASKS)
+    job.declined[node] = state.now + min(ms, limits.HOPELESS_REST_MS_MAX)
+    job.rested.add(node)
 
 
 def turn_down_failed(state: State, job: JobRun, node: int, why: str) -> None:

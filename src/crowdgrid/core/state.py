@@ -90,6 +90,7 @@ class JobRun:
         "refusals",
         "reopened",
         "replicates",
+        "rested",
         "retrying",
         "returning",
         "revision",
@@ -112,8 +113,7 @@ class JobRun:
     def __init__(self, job: Job) -> None:
         counts = job.counts
         self.base = job
-        self.number = job.number
-        self.owner = job.owner
+        self.number, self.owner = job.number, job.owner
         self.spec = job.spec
         self.replicates = job.spec.consensus != "single"  # more than one node may work on a task
         self.kind = kind_of(job.spec)  # of program, for what its nodes are worth
@@ -142,6 +142,7 @@ class JobRun:
         self.proved = 0  # largest piece whose time was measured
         self.declined: dict[int, int] = {}  # node → not before
         self.refusals: dict[int, str] = {}  # node → why it declined, if it said
+        self.rested: set[int] = set()  # of those in `declined`, who is there because its answers were mostly wrong
         self.failed: dict[int, int] = {}  # node → tasks in a row it could not run
         self.attended = 0  # clients that have it in hand
         self.orphan_at = 0  # when it is sealed if nobody comes back; 0 not counting

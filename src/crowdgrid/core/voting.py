@@ -113,6 +113,13 @@ def _is_young(state: State, job: JobRun, ordinal: int) -> bool:
     return young and stands_alone(job.spec, state.standings.doubt(first.node, job.kind))
 
 
+def is_hopeless(state: State, job: JobRun, node: NodeRun) -> bool:
+    """Whether what the node says of the job's tasks is believed to be wrong more often than right: each task that is
+    given to it has to be given to somebody else, too."""
+    bounded = job.spec.consensus == "bounded_error"
+    return bounded and state.standings.doubt(node.record.number, job.kind) > limits.HOPELESS_DOUBT
+
+
 def has_voted(state: State, job: JobRun, task: Task, node: NodeRun) -> bool:
     """Whether there is a vote of this node's, or of its owner's where that is the same."""
     number, owner, once = node.record.number, node.record.owner, state.policy.owners_vote_once

@@ -88,7 +88,12 @@ def objections(job: JobRun, node: NodeRun, now: int) -> list[str]:
     if job.base.group and record.group != job.base.group:
         found.append(f"It does not share with the group {job.base.group}.")
     until = job.declined.get(record.number, 0)
-    if until > now:
+    if until > now and record.number in job.rested:
+        seconds = -(-(until - now) // 1000)
+        found.append(
+            f"Its answers to this kind of program were mostly wrong; it is given the next task in {seconds} s."
+        )
+    elif until > now:
         why = job.refusals.get(record.number, "").rstrip(".")
         found.append(
             f"It declined this job{f': {why}. It' if why else '; it'} is asked again in {-(-(until - now) // 1000)} s."

@@ -107,11 +107,16 @@ def _willing(state: State, job: JobRun) -> Iterator[NodeRun]:
 def _offer(state: State, job: JobRun, node: NodeRun) -> Offer:
     record = node.record
     assert node.key is not None
-    rate = job.rates.get(record.number) or job.rate * _relative_speed(state, record.speed)
-    units = job.units_cut / job.tasks if job.tasks else 0.0
-    seconds = units / rate / 1000 if rate else 0.0
+    seconds = expected_s(state, job, node)
     age = (state.now - node.since) / 1000
     return Offer(record.milli_cpus, record.memory_bytes, node.key[2], node.given, seconds, stays(age, seconds))
+
+
+def expected_s(state: State, job: JobRun, node: NodeRun) -> float:
+    """What a task of `job` is expected to take on the node, s; 0 unknown."""
+    rate = job.rates.get(node.record.number) or job.rate * _relative_speed(state, node.record.speed)
+    units = job.units_cut / job.tasks if job.tasks else 0.0
+    return units / rate / 1000 if rate else 0.0
 
 
 def _relative_speed(state: State, speed: float) -> float:

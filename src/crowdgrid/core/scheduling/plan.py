@@ -69,11 +69,16 @@ def _lease_to(state: State, job: JobRun, node: NodeRun) -> bool:
     units = _piece(state, job, node)
     waiting = job.in_queue + len(job.short) + -(-(job.units - job.units_cut) // units)
     quantum = min(max(1, -(-waiting // len(job.pool.offers))), node.slots, limits.FRAME_TASKS)
+    hopeless = job.replicates and voting.is_hopeless(state, job, node)
+    if hopeless:
+        quantum = 1
     canary = canaries.give(state, job, node, quantum) if job.known else None
     leases = [canary] if canary is not None else []
     leases += _take(state, job, node, quantum - len(leases), units)
     if not leases:
         return False
+    if hopeless:
+        leasing.rest(state, job, node.record.number, offers.expected_s(state, job, node))
     job.skips = 0
     slots, cpus, memory = node.slots - len(leases), node.milli_cpus, node.memory_bytes
     offers.stand(state, node, slots, cpus, memory)
