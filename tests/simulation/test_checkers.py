@@ -7,14 +7,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from crowdgrid.core import effects as e
 from crowdgrid.core import leasing, reports, voting
-from crowdgrid.core.model import Assignment, AssignmentState, JobState, Task, TaskState
+from crowdgrid.core.model import Assignment, AssignmentState, Credit, JobState, Task, TaskState
 from crowdgrid.core.scheduling import offers
 from crowdgrid.simulation.checkers import Checkers, Fault
 from crowdgrid.simulation.hub import Hub
 from crowdgrid.simulation.outcome import Outcome, upper_bound
+from crowdgrid.store.booking import Books
 from crowdgrid.store.memory import MemoryStore
 from tests.simulation.scenes import world
 
@@ -103,6 +105,52 @@ def test_a_job_that_nobody_serves_although_nodes_offer_themselves_starves(monkey
 def test_a_report_that_is_never_answered_for_leaves_its_job_open(monkeypatch: pytest.MonkeyPatch) -> None:
     _patched(monkeypatch, reports, "_judge", lambda _: lambda *_: None)
     assert _outcome().fault != ""
+
+
+def _misbooked(change: Callable[[list[Credit]], list[Credit]]) -> Callable[[Any], Any]:
+    def make(entries: Any) -> Any:
+        async def wrong(self: Books, number: int, now: int) -> list[Credit]:
+            return change(await entries(self, number, now))
+
+        return wrong
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda entries: [replace(each, units=each.units + 1) for each in entries], "units by job"),
+        (lambda entries: [replace(each, amount=each.amount + 1) for each in entries], "was paid"),
+        (lambda entries: entries[1:], "booked are 0"),
+        (lambda entries: [replace(each, turn=each.turn + 1) for each in entries], "out of turn"),
+        (lambda entries: [replace(each, owner="somebody else") for each in entries], "goes from"),
+        (lambda entries: [replace(each, amount=-5) for each in entries], "less than nothing"),
+    ],
+)
+def test_a_ledger_that_does_not_balance_is_seen(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Credit]], list[Credit]], fault: str
+) -> None:
+    _patched(monkeypatch, Books, "entries", _misbooked(change))
+    found = _outcome(crowd=[{"name": "machines", "count": 6}], jobs=[VOTES])
+    assert fault in found.fault
+
+
+def test_what_a_crash_kept_from_being_booked_is_booked_by_the_next_hub() -> None:
+    found = _outcome(crowd=[CHURN], jobs=[{**VOTES, "count": 12, "every_s": 20.0}], hub={"crash_every_s": 15.0})
+    assert (found.fault, found.jobs[0].final) == ("", 12)
+    assert found.crashes > 5
+    assert found.crowd[0].credit > 0
+
+
+def test_boasting_does_not_pay() -> None:
+    """The price is the median of what those claim who answered the same tasks: see docs/credit.md."""
+    boasters = {"name": "boasters", "count": 4, "behaviour": {"kind": "inflater", "factor": 10.0}}
+    jobs = [{"name": "votes", "tasks": 600, "consensus": "majority", "overlap": 3}]
+    found = _outcome(crowd=[{"name": "machines", "count": 16}, boasters], jobs=jobs)
+    honest, boasting = found.crowd
+    assert found.fault == ""
+    assert boasting.credit / boasting.counted == pytest.approx(honest.credit / honest.counted, rel=0.05)
 
 
 # --- the checkers by themselves ------------------------------------------------------------------

@@ -136,7 +136,7 @@ def _show(outcome: Outcome) -> None:
         right=["tasks", "executions", "reopened", "lost", "wrong", "wrong, final", "wait s", "longest", "makespan s"],
     )  # fmt: skip
     table(
-        ["crowd", "behaviour", "nodes", "answered", "wrong", "counted", "trust", "judged"],
+        ["crowd", "behaviour", "nodes", "answered", "wrong", "counted", "trust", "judged", "credit"],
         [
             (
                 each.name,
@@ -147,10 +147,11 @@ def _show(outcome: Outcome) -> None:
                 each.counted,
                 f"{each.trust_mean:.1f}",
                 each.judged,
+                f"{each.credit:,.1f}",
             )
             for each in outcome.crowd
         ],
-        right=["nodes", "answered", "wrong", "counted", "trust", "judged"],
+        right=["nodes", "answered", "wrong", "counted", "trust", "judged", "credit"],
     )
     facts(
         [

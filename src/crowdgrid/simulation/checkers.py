@@ -19,6 +19,7 @@ from crowdgrid.core.model import (
     Assignment,
     AssignmentKey,
     AssignmentState,
+    Credit,
     Job,
     JobState,
     Node,
@@ -28,6 +29,7 @@ from crowdgrid.core.model import (
     TaskState,
 )
 from crowdgrid.core.state import JobRun
+from crowdgrid.simulation.ledger import Ledger, Unbalanced
 
 if TYPE_CHECKING:
     from crowdgrid.simulation.hub import Hub
@@ -150,6 +152,7 @@ class Checkers:
         self.nodes: dict[int, Node] = {}
         self.standings: dict[int, Standing] = {}
         self.ended = 0
+        self.ledger = Ledger()
         self._once = world.policy.owners_vote_once
         self._starving: dict[int, tuple[int, int]] = {}  # job → (since, leased then)
 
@@ -173,6 +176,8 @@ class Checkers:
                 self.nodes[record.number] = record
             elif type(record) is Standing:
                 self.standings[record.node] = record
+            elif type(record) is Credit:
+                self._book(record)
 
     def _job(self, record: Job) -> None:
         book = self.books.get(record.number)
@@ -181,6 +186,19 @@ class Checkers:
         ended = book.record.state in ENDED
         book.job(record, self._world.timeline.now)
         self.ended += (record.state in ENDED) - ended
+
+    def _book(self, entry: Credit) -> None:
+        try:
+            self.ledger.book(entry, self.books[entry.job].record, self.nodes[entry.node])
+        except Unbalanced as wrong:
+            raise Fault(str(wrong)) from None
+
+    def check_ledger(self) -> None:
+        """At the end of a run. Raises Fault."""
+        try:
+            self.ledger.check(self._world.store, [book.record for book in self.books.values()])
+        except Unbalanced as wrong:
+            raise Fault(str(wrong)) from None
 
     def _check_voters(self, task: Task) -> None:
         numbers = [int.from_bytes(task.voters[at : at + 8], "big") for at in range(0, len(task.voters), 8)]

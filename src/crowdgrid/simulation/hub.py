@@ -27,7 +27,7 @@ from crowdgrid.core.holding import LEASE_MS, RECONNECT_MS
 from crowdgrid.core.model import AssignmentKey, Record, key_of
 from crowdgrid.errors import CrowdgridError, Fenced
 from crowdgrid.simulation.memory import done, recall
-from crowdgrid.store import Batch
+from crowdgrid.store import Batch, booking
 
 if TYPE_CHECKING:
     from crowdgrid.simulation.node import Member
@@ -78,6 +78,8 @@ class Hub:
             self.expect_silence(timeline.now + LEASE_MS)
         self._write(effects)
         self._tell(effects)
+        for job in done(self._unbooked()):
+            self._book_later(job)
         timeline.at(self._next_tick, self._tick)
 
     # --- links -----------------------------------------------------------------------------------
@@ -264,12 +266,28 @@ class Hub:
                 self.world.timeline.after(self.world.scenario.hub.read_ms, self._recall, effect)
             elif type(effect) is e.CloseLink:
                 self._close(effect)
+            elif type(effect) is e.JobChanged and booking.earns(effect.job):
+                self._book_later(effect.job.number)
             elif type(effect) is e.Check:
                 self._put(c.Checked(effect.job.number), None)
         for session, frame in frames.items():
             member = self.links.get(session)
             if member is not None:
                 self._carry(member, member.receive, session, frame)
+
+    def _book_later(self, job: int) -> None:
+        self.world.timeline.after(self.world.scenario.hub.read_ms, self._book, job)
+
+    def _book(self, job: int) -> None:
+        """What an ended job earned, as the hub's bookkeeping does."""
+        if not self.alive:
+            return
+        entries = done(booking.Books(self.world.store).entries(job, self.world.timeline.now))
+        for at in range(0, len(entries), booking.PAGE):
+            self._put(c.Book(tuple(entries[at : at + booking.PAGE])), None)
+
+    async def _unbooked(self) -> list[int]:
+        return [job async for job in booking.unbooked(self.world.store)]
 
     def _recall(self, effect: e.Recall) -> None:
         if self.alive:

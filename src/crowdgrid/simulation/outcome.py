@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crowdgrid.core.model import JobState
+from crowdgrid.core.trust.credit import MICRO
 from crowdgrid.simulation.timeline import START_MS
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class JobsOutcome(msgspec.Struct, frozen=True):
 
 
 class CrowdOutcome(msgspec.Struct, frozen=True):
-    """The nodes of one `[[crowd]]` table together. `judged`, `thought_wrong`: of their standings."""
+    """The nodes of one `[[crowd]]` table together. `judged`, `thought_wrong`: of their standings. `credit`: what they
+    earned, in credits."""
 
     name: str
     nodes: int
@@ -69,6 +71,7 @@ class CrowdOutcome(msgspec.Struct, frozen=True):
     trust_mean: float
     judged: int
     thought_wrong: float
+    credit: float
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -169,6 +172,7 @@ def _crowd(world: World, index: int) -> CrowdOutcome:
         trust_mean=sum(node.trust for node in nodes) / len(nodes) if nodes else 0.0,
         judged=sum(standing.judged for standing in standings),
         thought_wrong=sum(standing.wrong for standing in standings),
+        credit=sum(world.checkers.ledger.earned[number] for number in numbers) / MICRO,
     )
 
 

@@ -148,6 +148,8 @@ class World:
             raise Fault(
                 f"after {self.scenario.run.hours:g} h these jobs have not ended: {left or 'some not submitted'}"
             )
+        if self.hub is not None and self.checkers.ended == len(self.clients.orders):
+            self.checkers.check_ledger()
 
     def look(self) -> None:
         """The full check, every so many commands."""

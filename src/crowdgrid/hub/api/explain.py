@@ -15,7 +15,7 @@ from crowdgrid.hub import views
 from crowdgrid.hub.access import Place, Verb
 from crowdgrid.hub.api.nodes import find_node
 from crowdgrid.hub.api.table import Call, Endpoint, gives
-from crowdgrid.hub.bookkeeping import PAID
+from crowdgrid.store.booking import PAID
 
 
 class Overview(msgspec.Struct, frozen=True):
