@@ -84,6 +84,47 @@ def test_numbers_close_enough_are_one_answer(hub: RunningHub, person: httpx.Clie
         node.leave()
 
 
+@pytest.mark.parametrize(
+    ("told", "answers", "lines"),
+    [
+        (
+            {"consensus": "majority", "overlap": 3},
+            (b"1", b"2", b"1"),
+            ["It is the answer that stands.", "Its answer is another one.", "the same answer as the one that stands"],
+        ),
+        (
+            {"consensus": "majority", "overlap": 2, "comparison": {"kind": "numeric", "rtol": 1e-6}},
+            (b"2.7182818", b"2.7182819"),
+            ["It is the answer that stands.", "Its bytes are others than those of the answer that stands"],
+        ),
+        (
+            {"consensus": "bounded_error", "error_bound": 0.01},
+            (b"1", b"1"),
+            ["It is the answer that stands.", "the same answer", "It was taken to be wrong with a chance of"],
+        ),
+    ],
+)
+def test_what_settled_a_task_is_told_when_it_is_over(
+    hub: RunningHub,
+    person: httpx.Client,
+    program: str,
+    told: dict[str, Any],
+    answers: tuple[bytes, ...],
+    lines: list[str],
+) -> None:
+    nodes = crowd(hub, len(answers))
+    job = submit(person, program, **told, final_after_ms=0)
+    for node, answer in zip(nodes, answers, strict=True):
+        node.fetch()
+        node.report(node.lease(), answer)
+    value(person, job)
+    (task,) = person.get(f"/v1/jobs/{job}/tasks").json()["tasks"]
+    said = "\n".join(reason["text"] for reason in person.get(f"/v1/why/{task['id']}").json()["reasons"])
+    assert all(line in said for line in lines), said
+    for node in nodes:
+        node.leave()
+
+
 def test_answers_kept_as_blobs_are_compared_too(hub: RunningHub, person: httpx.Client, program: str) -> None:
     nodes = crowd(hub, 2)
     job = submit(person, program, consensus="majority", overlap=2, comparison={"kind": "unordered_lines"})

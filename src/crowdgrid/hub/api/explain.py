@@ -8,7 +8,8 @@ from crowdgrid import ids as naming
 from crowdgrid import limits
 from crowdgrid.core import canaries, commands
 from crowdgrid.core.effects import Explanation, Reason
-from crowdgrid.core.model import Assignment, Job, Node, Outcome, Task, TaskState
+from crowdgrid.core.model import Assignment, Job, Node, Outcome, Result, Task, TaskState
+from crowdgrid.core.trust.comparison import Exact
 from crowdgrid.core.trust.credit import MICRO
 from crowdgrid.errors import NotFound
 from crowdgrid.hub import views
@@ -110,17 +111,22 @@ def _attempt(given: Assignment, node: str, job: Job, task: Task) -> str:
     said = f" {result.error}" if result is not None and result.error else ""
     if given.attempt >= canaries.FIRST:
         return f"Its answer was known, so {node} was given it as a test.{said}"
-    voted = job.spec.consensus != "single" and result is not None and result.outcome is not Outcome.NODE_ERROR
-    if voted and result is not None and task.state is TaskState.VALIDATED and given.attempt != task.answer:
-        equal = (result.outcome, result.digest) == (task.outcome, task.digest)
-        said = (
-            f" It is the same answer as the one that stands, byte for byte.{said}"
-            if equal
-            else f" Its answer is another one.{said}"
-        )
-    elif voted and task.state is TaskState.VALIDATED:
-        said = f" It is the answer that stands.{said}"
+    if task.state is TaskState.VALIDATED and result is not None and job.spec.consensus != "single":
+        said = _beside(given.attempt, result, job, task) + said
     return f"Attempt {given.attempt + 1} on {node}: {given.state.name.lower()}.{said}"
+
+
+def _beside(attempt: int, result: Result, job: Job, task: Task) -> str:
+    """What a vote says beside the answer that stands."""
+    if result.outcome is Outcome.NODE_ERROR:
+        return ""
+    if attempt == task.answer:
+        return " It is the answer that stands."
+    if (result.outcome, result.digest) == (task.outcome, task.digest):
+        return " It is the same answer as the one that stands, byte for byte."
+    if type(job.spec.comparison) is Exact:
+        return " Its answer is another one."
+    return " Its bytes are others than those of the answer that stands; the job's comparison says whether that matters."
 
 
 def _confidence(job: Job, task: Task) -> tuple[Reason, ...]:
