@@ -99,6 +99,7 @@ TAIL_TASKS: Final = 20  # open tasks below which a job is in its tail …
 TAIL_SHARE: Final = 0.85  # … or this share of them is settled
 TAIL_OPEN_MAX: Final = 5_000  # with more open tasks none is looked at
 TURNAROUNDS_KEPT: Final = 31
+SPEED_MOST: Final = 1e6  # of a node in the agent's integer benchmark; a hundred times the reference, more than there is
 REFERENCE_SPEED: Final = 10_000.0  # in the agent's integer benchmark, of the machine credit is counted by
 OFFERS_TRIED: Final = 64  # waiting offers compared for one task
 SKIPS_PER_STALE: Final = 10  # plans that passed a queue head over before it counts as stale once

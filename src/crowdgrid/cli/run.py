@@ -81,11 +81,9 @@ When an answer stands:
     show_default=True,
     help="How results of different owners' nodes are compared; see below.",
 )
-@click.option("--overlap", default=1, show_default=True, help="Nodes that are to report each task.")
-@click.option("--threshold", default=0.6, show_default=True, help="Share of trust an answer needs.")
-@click.option(
-    "--error-bound", default="1e-3", metavar="E", show_default=True, help="Chance of a wrong answer accepted."
-)
+@click.option("--overlap", type=int, metavar="N", help="Nodes that are to report each task. [default: 3]")
+@click.option("--threshold", type=float, metavar="SHARE", help="Of trust, that an answer needs. [default: 0.6]")
+@click.option("--error-bound", metavar="E", help="Chance of a wrong answer accepted. [default: 1e-3]")
 @click.option(
     "--collision", default="1e-6", metavar="Q", show_default=True, help="Chance that two wrong answers agree."
 )
@@ -121,7 +119,7 @@ def command(program: str, args: tuple[str, ...], as_json: bool, **o: Any) -> int
             consensus=o["consensus"],
             overlap=o["overlap"],
             threshold=o["threshold"],
-            error_bound=number_of(o["error_bound"], "--error-bound"),
+            error_bound=number_of(o["error_bound"], "--error-bound") if o["error_bound"] is not None else None,
             collision=number_of(o["collision"], "--collision"),
             compare=comparison_of(o["compare"]),
         )

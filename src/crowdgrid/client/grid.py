@@ -28,6 +28,7 @@ from crowdgrid.client.feeding import Feed
 from crowdgrid.client.job import Job
 from crowdgrid.client.joblink import JobLink
 from crowdgrid.client.link import Link
+from crowdgrid.client.options import consensus_fields
 from crowdgrid.client.rest import PATIENCE_SECONDS, Rest
 from crowdgrid.client.splits import Split, one_of
 from crowdgrid.client.trust import Trust
@@ -238,9 +239,9 @@ class Grid:
         region: str = "",
         min_trust: float = 0.0,
         consensus: str = "single",
-        overlap: int = 1,
-        threshold: float = 0.6,
-        error_bound: float = 1e-3,
+        overlap: int | None = None,
+        threshold: float | None = None,
+        error_bound: float | None = None,
         collision: float = 1e-6,
         compare: Comparison | str | PathLike[str] = EXACT,
         target: float | str = 1.0,
@@ -259,9 +260,9 @@ class Grid:
             timeout, memory, output: limits of one run: seconds, and bytes or like "512MB".
             cpus: cores one run takes. priority: −100 to 100; higher goes first.
             labels, region, min_trust: which nodes may run it.
-            consensus: "single" takes the first result; "majority" what more than half of `overlap` nodes say;
-                "trust_weighted" what has `threshold` of the trust of `overlap` nodes; "bounded_error" asks as many as it takes
-                until the chance of a wrong answer is `error_bound`, where two wrong ones are equal with chance `collision`.
+            consensus: "single" takes the first result; "majority" what more than half of `overlap` (3) nodes say;
+                "trust_weighted" what has `threshold` (0.6) of the trust of `overlap` nodes; "bounded_error" asks as many as it
+                takes until the chance of a wrong answer is `error_bound` (0.001), where two wrong ones are equal with chance `collision`.
             compare: which results are the same: `Exact()`, `Numeric(rtol, atol)`, `Interval(z)`, `UnorderedLines()`, a .wasm file.
             target: seconds one task should take, where the grid chooses its size. max_errors: failed runs that stop the job.
             key: makes asking twice harmless: the same key gives the same job.
@@ -289,10 +290,7 @@ class Grid:
             target_ms=round(quantities.seconds(target) * 1000),
             max_errors=max_errors,
             min_trust=min_trust,
-            consensus=consensus,
-            overlap=overlap,
-            threshold=threshold,
-            error_bound=error_bound,
+            **consensus_fields(consensus, overlap=overlap, threshold=threshold, error_bound=error_bound),
             collision=collision,
             comparison=self._comparison(compare),
             labels=tuple(labels),

@@ -14,6 +14,7 @@ import msgspec
 from crowdgrid import limits
 from crowdgrid.client import quantities
 from crowdgrid.core.model import Items
+from crowdgrid.core.trust.consensus import CONSENSUS
 from crowdgrid.errors import BadInput
 from crowdgrid.protocol.messages import JobRequest
 
@@ -55,7 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | str = limits.TIMEOUT_MS_DEFAULT / 1000
     where: Where = ANYWHERE
     replicas: int | str = "auto"
-    error_bound: float = 0.0
+    error_bound: float | None = None
     priority: int = 0
     codec: str = "auto"
     target: float | str = 1.0
@@ -76,12 +77,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         most = limits.OVERLAP_MAX // 2
         if self.replicas != "auto" and not (isinstance(self.replicas, int) and 1 <= self.replicas <= most):
             raise BadInput(f"replicas={self.replicas!r} is no number of results.", hint=f'Use 1 to {most}, or "auto".')
-        if self.error_bound and not limits.ERROR_BOUND_LEAST <= self.error_bound < 1:
+        bound: Any = self.error_bound  # what people write, which may be of any type
+        if bound is not None and not (isinstance(bound, int | float) and limits.ERROR_BOUND_LEAST <= bound < 1):
             raise BadInput(
                 f"error_bound={self.error_bound!r} is no chance of a wrong answer.",
                 hint=f"Use {limits.ERROR_BOUND_LEAST:g} to below 1.",
             )
-        if self.error_bound and self.replicas not in ("auto", 1):
+        if bound is not None and self.replicas not in ("auto", 1):
             raise BadInput("Replicas and an error bound are two ways to say when an answer stands.", hint="Give one.")
         if self.agreement:
             if self.codec == "pickle":
@@ -93,7 +95,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def agreement(self) -> dict[str, Any]:
         """Fields of the request that say when results agree; none when the first is taken."""
-        if self.error_bound:
+        if self.error_bound is not None:
             return {"consensus": "bounded_error", "error_bound": self.error_bound}
         if isinstance(self.replicas, int) and self.replicas > 1:
             return {"consensus": "majority", "overlap": 2 * self.replicas - 2}  # of which so many are a majority
@@ -174,3 +176,27 @@ def _places(where: Where) -> tuple[str, tuple[str, ...]]:
         else:
             raise BadInput(f"{word!r} is no place.", hint='Write "anywhere", "region:NAME" or "label:NAME".')
     return region, tuple(labels)
+
+
+_NEEDS: Final = {
+    "overlap": ("majority", "trust_weighted"),
+    "threshold": ("trust_weighted",),
+    "error_bound": ("bounded_error",),
+}
+_USUAL: Final[dict[str, Any]] = {"overlap": 3, "threshold": 0.6, "error_bound": 1e-3}
+
+
+def consensus_fields(consensus: str, **given: float | None) -> dict[str, Any]:
+    """Fields of a request that say when results agree, with what is usual where nothing is `given` (overlap, threshold,
+    error_bound).
+
+    Raises:
+        BadInput: something is given that this consensus does not look at: whoever gives it believes it holds.
+    """
+    for field, value in given.items():
+        said_nothing = value is None or (field == "overlap" and value == 1)  # one node is what others ask, too
+        if not said_nothing and consensus not in _NEEDS[field] and consensus in CONSENSUS:
+            rules = " or ".join(f'"{rule}"' for rule in _NEEDS[field])
+            raise BadInput(f'Consensus "{consensus}" does not look at {field}.', hint=f"Use consensus {rules} with it.")
+    needed = {field: given.get(field) for field, rules in _NEEDS.items() if consensus in rules}
+    return {"consensus": consensus} | {f: _USUAL[f] if value is None else value for f, value in needed.items()}

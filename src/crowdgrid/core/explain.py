@@ -112,7 +112,12 @@ def _task(state: State, job: JobRun, ordinal: int, rule: Ranking) -> Explanation
     summary = whole.summary
     if whole.matched and not matched:
         summary = "No connected node may vote on it."
-        reasons.append(Reason("Every node that may run the job has answered it, or another of its owner.", blocks=True))
+        reasons.append(
+            Reason(
+                "Every node that may run the job has answered it or is at work on it, or another of its owner.",
+                blocks=True,
+            )
+        )
     return Explanation("task", summary, (*reasons, *whole.reasons), matched, rejected)
 
 

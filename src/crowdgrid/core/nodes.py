@@ -73,9 +73,8 @@ def _last_seen(state: State, node: NodeRun, record: Node) -> int:
 
 
 def _earned(record: Node, known: Node) -> Node:
-    """`record` with what the node has earned by now: what the sender read in the store may be older."""
-    if known.validated + known.lost <= record.validated + record.lost:
-        return record
+    """`record` with what the node has earned by now: what the sender read in the store may be older, and trust moves
+    by what others answer, too."""
     return _replace(record, trust=known.trust, validated=known.validated, lost=known.lost)
 
 

@@ -141,7 +141,7 @@ def _ask_store(state: State, late: Late, verdicts: list[tuple[AssignmentKey, Ver
     if waiting is not None:  # the same assignment again while the first is still being looked up
         same = waiting.node == late.node and waiting.reported.digest == late.reported.digest
         verdicts.append((key, Verdict.DUPLICATE if same else Verdict.CONFLICTING))
-        if waiting.node == late.node and not same:
+        if waiting.node == late.node and not same and not _is_excuse(waiting.reported, late.reported):
             learning.contradicted(state, late.node, key)
         return
     state.late[key] = late
@@ -163,13 +163,18 @@ def _judge_late(state: State, rows: Recalled, *, late: Late) -> None:
     elif found.result is not None:
         same = found.result.digest == late.reported.digest and found.result.outcome == late.reported.outcome
         verdict = Verdict.DUPLICATE if same else Verdict.CONFLICTING
-        if not same:
+        if not same and not _is_excuse(found.result, late.reported):
             learning.contradicted(state, late.node, key)
     elif withdrawn:
         verdict = Verdict.LATE_UNNEEDED
     else:
         verdict = _late_verdict(state, late, task, found)
     state.emit(Acknowledge(late.node, ((key, verdict),)))
+
+
+def _is_excuse(*said: Result | Reported) -> bool:
+    """Whether one of these says what the machine did wrong: that is no answer, and none that contradicts one."""
+    return any(each.outcome is Outcome.NODE_ERROR for each in said)
 
 
 def _late_verdict(state: State, late: Late, task: Task, found: Assignment) -> Verdict:

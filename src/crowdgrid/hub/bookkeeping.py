@@ -52,6 +52,10 @@ class Bookkeeping:
             except CrowdgridError as error:
                 log.warning("booking credit is put off: %s", error.message)
                 await asyncio.sleep(AGAIN_SECONDS)
+            except Exception:
+                # One job that cannot be booked must not keep all others from it.
+                log.exception("the credit of a job cannot be booked; it is looked at again when the hub starts")
+                return
 
     async def _look_up(self) -> None:
         """What ended and was not booked before the hub stopped."""

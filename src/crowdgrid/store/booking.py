@@ -66,7 +66,7 @@ class Books:
         for node in sorted(earned.keys() | booked.keys()):
             tasks, units = earned.get(node, (0, 0))
             tasks_before, units_before, amount_before = booked.get(node, (0, 0, 0))
-            amount = round(units * price) - amount_before
+            amount = min(round(units * price), limits.STORED_MAX) - amount_before
             if amount or (node in booked and units != units_before):
                 record = await store.node(node)
                 owner = record.owner if record is not None else ""
@@ -142,11 +142,14 @@ async def _price(store: Store, job: Job, more: list[Claimed]) -> float:
     """What a unit of the job costs, by the first tasks that several nodes answered; 0.0 when there are none. `more`: claims
     of answers that are the same but for their bytes."""
     claims = [*await store.claimed(job.number, limit=limits.RECALL_ROWS), *more]
+    longest = round(job.spec.timeout_ms * max(job.spec.milli_cpus / 1000, 1.0))  # nobody can have used more
     speeds: dict[int, float] = {}
     tasks: dict[int, tuple[int, list[float]]] = {}
     for claim in claims:
         if claim.node not in speeds:
             node = await store.node(claim.node)
             speeds[claim.node] = node.speed if node is not None else 0.0
-        tasks.setdefault(claim.ordinal, (claim.units, []))[1].append(credit.cost(claim.cpu_ms, speeds[claim.node]))
+        tasks.setdefault(claim.ordinal, (claim.units, []))[1].append(
+            credit.cost(min(claim.cpu_ms, longest), speeds[claim.node])
+        )
     return credit.price(tasks.values())

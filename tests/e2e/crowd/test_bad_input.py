@@ -43,7 +43,7 @@ def jobs(grid: Grid) -> list[str]:
         ((*BOUND, "--error-bound", "1"), "error_bound is 1;"),
         ((*BOUND, "--error-bound", "nan"), "error_bound is nan;"),
         ((*BOUND, "--error-bound", "little"), "'little' is no number"),
-        ((*BOUND, "--overlap", "3"), "needs a consensus that counts them"),
+        ((*BOUND, "--overlap", "3"), "does not look at overlap"),
         (("--consensus", "majority", "--overlap", "51"), "overlap is 51 nodes; it may be 1 to 50 nodes."),
         (("--consensus", "mojority", "--overlap", "3"), "'mojority' is not one of"),
     ],

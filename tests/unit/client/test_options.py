@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from crowdgrid import limits
 from crowdgrid.client.codec import Plain
-from crowdgrid.client.options import CALL_TARGET_MS, EPHEMERAL_MS, Options
+from crowdgrid.client.options import CALL_TARGET_MS, EPHEMERAL_MS, Options, consensus_fields
 from crowdgrid.core.model import Items
 from crowdgrid.errors import BadInput
 
@@ -84,3 +86,25 @@ def test_an_unknown_option_names_the_one_that_is_meant() -> None:
     with pytest.raises(BadInput, match="memroy") as caught:
         Options().change({"memroy": 3})
     assert "memory" in caught.value.hint
+
+
+@pytest.mark.parametrize("bound", [0, 0.0, "1e-6", 1, -1e-3, float("nan")])
+def test_an_error_bound_that_is_none_is_told_and_not_taken_for_no_bound(bound: Any) -> None:
+    with pytest.raises(BadInput, match="is no chance of a wrong answer"):
+        Options(error_bound=bound)
+
+
+def test_what_a_consensus_does_not_look_at_is_refused() -> None:
+    """Whoever asks for an error bound believes it holds."""
+    for consensus, field in (("single", "error_bound"), ("majority", "threshold"), ("bounded_error", "overlap")):
+        with pytest.raises(BadInput, match=f"does not look at {field}"):
+            consensus_fields(consensus, **{field: 0.5})
+
+
+def test_a_consensus_asks_for_what_is_usual_where_nothing_is_said() -> None:
+    assert consensus_fields("single") == {"consensus": "single"}
+    assert consensus_fields("majority", overlap=None) == {"consensus": "majority", "overlap": 3}
+    assert consensus_fields("trust_weighted", threshold=0.8) == {
+        "consensus": "trust_weighted", "overlap": 3, "threshold": 0.8,
+    }  # fmt: skip
+    assert consensus_fields("bounded_error", error_bound=1e-6) == {"consensus": "bounded_error", "error_bound": 1e-6}

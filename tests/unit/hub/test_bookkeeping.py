@@ -7,10 +7,14 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from crowdgrid import limits
 from crowdgrid.core import commands as c
 from crowdgrid.core.model import Credit, JobState, Node, Outcome, Range
 from crowdgrid.core.trust.comparison import Numeric
 from crowdgrid.hub.app import App
+from crowdgrid.store.booking import Books
 from crowdgrid.store.memory import MemoryStore
 from tests.unit.hub.test_hub_at_work import ADA, HeldBlobs, at_work, opened
 
@@ -85,6 +89,43 @@ def test_those_who_agree_are_paid_alike_and_who_boasts_or_errs_gains_nothing() -
         assert all(each.amount == round(each.units * each.price) for each in found)
 
     at_work(story, owners_vote_once=True)
+
+
+def test_nobody_can_claim_more_than_a_run_may_take_nor_break_the_ledger() -> None:
+    """Two colluders' numbers of 64 bits were once a commit the store refused, and the hub began anew, again and again."""
+
+    async def story(app: App, blobs: HeldBlobs) -> None:
+        one, two = [await node(app, owner, 1e308) for owner in ("one", "two")]
+        job = await opened(app, split=Range(0, 4, 1), timeout_ms=1_000, **VOTED)
+        await done(app, job, {one: (b"x", (1 << 63) - 1), two: (b"x", (1 << 63) - 1)})
+        found = await booked(app, job, 2)
+        assert {each.price for each in found} == {1_000 * 1_000 * limits.SPEED_MOST / limits.REFERENCE_SPEED}
+
+    at_work(story)
+
+
+def test_a_job_that_cannot_be_booked_does_not_keep_the_next_one_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Books.entries
+    broken: list[int] = []
+
+    async def fails_once(self: Books, number: int, now: int) -> list[Credit]:
+        if not broken:
+            broken.append(number)
+            raise OverflowError("cannot convert float infinity to integer")
+        return await entries(self, number, now)
+
+    monkeypatch.setattr(Books, "entries", fails_once)
+
+    async def story(app: App, blobs: HeldBlobs) -> None:
+        nodes = {await node(app, owner): (b"x", 10) for owner in ("one", "two")}
+        first = await opened(app, split=Range(0, 2, 1), **VOTED)
+        await done(app, first, nodes)
+        second = await opened(app, split=Range(0, 2, 1), **VOTED)
+        await done(app, second, nodes)
+        await booked(app, second, 2)
+        assert broken == [app.hub.keeper.ids.numbers(first)[1]]
+
+    at_work(story)
 
 
 def test_what_is_slow_is_paid_by_its_speed() -> None:

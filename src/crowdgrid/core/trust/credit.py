@@ -21,15 +21,24 @@ HALF_LIFE_DAYS: Final = 7.0
 
 def cost(cpu_ms: int, speed: float) -> float:
     """What a run took, in millionths: its CPU time, at least a millisecond, on a node of this `speed` in the
-    benchmark; 0 unknown, which counts as the reference."""
-    return max(cpu_ms, 1) * 1_000.0 * (speed / limits.REFERENCE_SPEED if speed > 0 else 1.0)
+    benchmark; 0 unknown, which counts as the reference. Speeds are what nodes say: none counts for more than
+    `limits.SPEED_MOST`."""
+    return max(cpu_ms, 1) * 1_000.0 * (min(speed, limits.SPEED_MOST) / limits.REFERENCE_SPEED if speed > 0 else 1.0)
 
 
 def price(tasks: Iterable[tuple[int, list[float]]]) -> float:
     """What a unit costs, in millionths: for each task its units and the costs those who agreed claim. 0.0 when no task
-    has two."""
-    found = [median_low(costs) / units for units, costs in tasks if len(costs) > 1 and units > 0]
-    return float(median_low(found)) if found else 0.0
+    has two.
+
+    The median over units, not over tasks: a job's first tasks are a few units long, to see how fast its nodes are, and
+    what they cost is mostly that a run costs something at all."""
+    found = sorted((median_low(costs) / units, units) for units, costs in tasks if len(costs) > 1 and units > 0)
+    half = sum(units for _, units in found) / 2
+    for each, units in found:
+        half -= units
+        if half <= 0:
+            return float(each)
+    return 0.0
 
 
 def recent(days: Mapping[int, int], today: int) -> float:

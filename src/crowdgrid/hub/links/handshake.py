@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -123,7 +122,7 @@ def _check(hello: m.Hello) -> None:
         raise BadInput(f"A node names at most {limits.TRUSTED} it trusts, of 1 to {limits.NAME_CHARS} characters.")
     if not all(word.isprintable() for word in hello.trusts):
         raise BadInput("Whom a node trusts is said in printable characters.")
-    if not 0 <= hello.speed < inf:
+    if not 0 <= hello.speed <= limits.SPEED_MOST:
         raise BadInput("The node's speed is not a plausible number.")
     if not (1 <= hello.milli_cpus <= 1 << 30 and 0 <= hello.memory_bytes <= limits.MEMORY_BYTES_MAX * 64):
         raise BadInput("The node's CPUs or memory are not a plausible number.")

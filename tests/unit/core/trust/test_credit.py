@@ -40,3 +40,13 @@ def test_recent_credit_halves_in_a_week() -> None:
     assert now == pytest.approx(2 * week_ago)
     steady = recent(dict.fromkeys(range(1000), 24 * MICRO), 999)
     assert steady == pytest.approx(24.0, rel=0.06), "who earns 24 a day has earned 24 a day lately"
+
+
+def test_a_jobs_tiny_first_tasks_do_not_set_the_price_of_its_large_ones() -> None:
+    """A run costs a millisecond however little it does: a job of pieces the grid chooses would pay by the thousandfold."""
+    tiny, large = [(1, [1_000.0, 1_000.0])] * 40, [(10_000_000, [900_000.0, 950_000.0])] * 3
+    assert price([*tiny, *large]) == 900_000.0 / 10_000_000
+
+
+def test_no_speed_counts_for_more_than_there_is() -> None:
+    assert cost(1_000, 1e308) == cost(1_000, limits.SPEED_MOST) < float("inf")
